@@ -1,0 +1,104 @@
+"""Timesteps, sigmas and the two coordinate systems.
+
+The host's samplers hold y = alpha x0 + sigma eps. For VP models (SD, eps or v prediction) alpha = 1: y is the paper's
+x_t divided by a_t, and sigma = s_t / a_t. For flow models alpha = 1 - sigma. Everything here asks the model's own
+`model_sampling` which of the two it is, so custom betas, zero terminal SNR and shifted flow schedules come along.
+"""
+
+import torch
+from torch import Tensor
+
+TRAIN_TIMESTEPS = 1000
+
+
+def model_sampling_of(model) -> torch.nn.Module:
+    """The `model_sampling` a sampler must use: the MODEL's patched one where there is a patcher, else the first found.
+
+    Raises TypeError when neither the model nor anything it wraps has one.
+    """
+    while model is not None:
+        if hasattr(model, "model_patcher"):
+            return model.model_patcher.get_model_object("model_sampling")
+        if hasattr(model, "model_sampling"):
+            return model.model_sampling
+        model = getattr(model, "inner_model", None)
+    raise TypeError("FewStep: the sampler was called with a model that has no model_sampling.")
+
+
+def expand(values: Tensor, x: Tensor) -> Tensor:
+    """[b] -> [b, 1, 1, ...], to broadcast against x."""
+    return values.reshape(values.shape + (1,) * (x.ndim - values.ndim))
+
+
+def alpha_of(model_sampling, sigma: Tensor) -> Tensor:
+    """The coefficient of x0 at `sigma` in the sampler's coordinates: 1 for VP, 1 - sigma for flow. Same shape as sigma."""
+    return model_sampling.noise_scaling(sigma, torch.zeros_like(sigma), torch.ones_like(sigma))
+
+
+def is_flow(model_sampling) -> bool:
+    """True for rectified-flow models (the host's CONST), False for VP models (eps and v prediction)."""
+    return alpha_of(model_sampling, torch.tensor(0.5)).item() < 1
+
+
+def timestep_of(model_sampling, sigma: Tensor) -> float:
+    """The timestep in 0..999 that belongs to `sigma`; -1 for sigma = 0, where no noise is left."""
+    if sigma <= 0:
+        return -1.0
+    if is_flow(model_sampling):
+        return float(sigma) * TRAIN_TIMESTEPS - 1
+    return float(model_sampling.timestep(sigma))
+
+
+def sigmas_of(model_sampling, timesteps: list[int]) -> Tensor:
+    """SIGMAS [n + 1] in fp32 for timesteps in 0..999, closed by 0.
+
+    A flow model's time is (t + 1) / 1000 before its own shift, so that t = 999 is pure noise.
+    """
+    if is_flow(model_sampling):
+        sigmas = [float(model_sampling.percent_to_sigma(1 - (t + 1) / TRAIN_TIMESTEPS)) for t in timesteps]
+    else:
+        sigmas = [float(model_sampling.sigma(torch.tensor(float(t)))) for t in timesteps]
+    return torch.tensor([min(sigma, 1.0) if is_flow(model_sampling) else sigma for sigma in sigmas] + [0.0])
+
+
+def lcm_timesteps(steps: int, denoise: float = 1.0, original_steps: int = 50) -> list[int]:
+    """`steps` points of the grid that LCM and TCD students are trained on: 999, 759, 499, 259 for 4 of 50.
+
+    The grid is t_i = (i + 1) 1000 / original_steps - 1; image-to-image keeps its lowest `denoise` part.
+    Source: Luo et al. 2023 (LCM), section 4.3; TCD uses the same grid.
+    """
+    kept = int(original_steps * denoise)
+    if not 1 <= steps <= kept:
+        raise ValueError(
+            f"LCM schedule: steps must lie in 1..{kept} ({original_steps} original steps x denoise {denoise:g}), "
+            f"got {steps}. Take fewer steps, or raise denoise or original_steps."
+        )
+    stride = TRAIN_TIMESTEPS // original_steps
+    grid = [(i + 1) * stride - 1 for i in range(kept)][::-1]
+    return [grid[j * kept // steps] for j in range(steps)]
+
+
+def trailing_timesteps(steps: int, denoise: float = 1.0) -> list[int]:
+    """`steps` evenly spaced timesteps that begin at the top: 999, 749, 499, 249 for 4.
+
+    For Hyper-SD N-step, Lightning, PCM, DMD2 and Imagine Flash weights. Source: Lin et al. 2023, table 2, "trailing".
+    """
+    top = round(TRAIN_TIMESTEPS * denoise)
+    if not 1 <= steps <= top:
+        raise ValueError(f"Trailing schedule: steps must lie in 1..{top} at denoise {denoise:g}, got {steps}.")
+    return [round(top - j * top / steps) - 1 for j in range(steps)]
+
+
+def parse_timesteps(text: str) -> list[int]:
+    """An explicit list such as "999, 749, 499, 249": falling integers in 0..999."""
+    try:
+        timesteps = [int(part) for part in text.replace(",", " ").split()]
+    except ValueError as error:
+        raise ValueError(f"Explicit schedule: expected integers such as 999, 749, 499, 249, got {text!r}.") from error
+    falling = all(a > b for a, b in zip(timesteps, timesteps[1:]))
+    if not timesteps or not falling or timesteps[0] >= TRAIN_TIMESTEPS or timesteps[-1] < 0:
+        raise ValueError(f"Explicit schedule: expected falling timesteps in 999..0, got {text!r}.")
+    return timesteps
+
+
+SCHEDULES = {"lcm": lcm_timesteps, "trailing": trailing_timesteps}
