@@ -45,12 +45,10 @@ def patched(workflow: Workflow, *class_types: str, **values: Any) -> Workflow:
 
 def with_inputs(workflow: Workflow, key: str, values: dict[str, Any]) -> Workflow:
     """Return a copy in which node `key` has other values; every name must stand in the file already."""
-    known = workflow[key]["inputs"]
+    kind, known = workflow[key]["class_type"], workflow[key]["inputs"]
     for name in values:
         if name not in known:
-            raise ValueError(
-                f"Launcher: node {key} ({workflow[key]['class_type']}) has no input {name!r}. It has: {', '.join(known)}."
-            )
+            raise ValueError(f"Launcher: node {key} ({kind}) has no input {name!r}. It has: {', '.join(known)}.")
     changed = copy.deepcopy(workflow)
     changed[key]["inputs"].update(values)
     return changed

@@ -1,0 +1,114 @@
+"""The command line: read it, choose the Python it needs, go on inside that one. Standard library only."""
+
+import argparse
+import importlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import install, upstream
+from .folders import ROOT
+from .pip import InstallError
+
+INSIDE = "FEWSTEP_INSIDE"  # set for the second start, inside the right Python
+MODULES = {"demo": "demo", "api": "commands", "train": "commands", "comfy": "commands"}
+MODULES |= {"test": "commands", "bench": "commands"}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a command; errors meant for people are printed as sentences."""
+    args = parse(argv)
+    try:
+        if os.environ.pop(INSIDE, None):
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave through every `finally`: the host must stop
+            module = importlib.import_module(f".{MODULES[args.command]}", __package__)
+            return getattr(module, args.command)(args) or 0
+        return rerun(choose_python(args), argv)
+    except (RuntimeError, ValueError, OSError) as error:
+        if os.environ.get("FEWSTEP_TRACEBACK"):
+            raise
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
+
+
+def choose_python(args: argparse.Namespace) -> Path:
+    """Return the Python for this command: the embedded host's, the fresh clone's or the user's own."""
+    files = install.TEST if args.command in ("test", "bench") else install.HOST
+    if not args.comfyui:
+        if args.python:
+            raise InstallError("--python names the Python of a ComfyUI: give --comfyui DIR as well.")
+        return install.embedded(files)
+    if args.comfyui == upstream.LATEST:
+        return upstream.prepare_latest(args.comfyui_url)
+    python = Path(args.python).expanduser() if args.python else upstream.find_python(upstream.checkout(args.comfyui))
+    install.check_packages(python, files)
+    return python
+
+
+def rerun(python: Path, argv: Sequence[str]) -> int:
+    """Start run.py again with another Python and wait for it; Ctrl-C and a stop signal are its to handle."""
+    child = subprocess.Popen([str(python), str(ROOT / "run.py"), *argv], env=os.environ | {INSIDE: "1"})
+    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    while True:
+        try:
+            return child.wait()
+        except KeyboardInterrupt:  # the terminal sent it to the child too: let it stop its host
+            continue
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Read the command line; what `test` does not know goes on to pytest."""
+    args, rest = parser().parse_known_args(argv)
+    if args.command == "test":
+        args.rest = rest
+    elif rest:
+        parser().error(f"{args.command} does not know {' '.join(rest)}")
+    return args
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the commands."""
+    top = argparse.ArgumentParser(prog="run.py", description="FewStep: few-step diffusion in ComfyUI.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    host = host_options()
+    demo = commands.add_parser("demo", parents=[host], help="install, sample, and draw the sheet output/demo.png")
+    demo_options(demo)
+    page = commands.add_parser("comfy", parents=[host], help="open ComfyUI's page with the pack in it")
+    page.add_argument("--no-browser", action="store_true", help="only print the address")
+    for name, text in (("api", "run a workflow in the API format"), ("train", "run a workflow that distils")):
+        graph = commands.add_parser(name, parents=[host], help=text)
+        graph.add_argument("file", help="the workflow's JSON file")
+        graph.add_argument("--set", action="append", default=[], metavar="NODE.INPUT=VALUE", dest="settings")
+    commands.add_parser("test", parents=[host], help="run the tests and the linter; further options go to pytest")
+    bench = commands.add_parser("bench", parents=[host], help="run a measurement out of benchmarks/")
+    bench.add_argument("name", help="its file or folder name")
+    bench.add_argument("rest", nargs=argparse.REMAINDER, help="its own options")
+    return top
+
+
+def host_options() -> argparse.ArgumentParser:
+    """Describe the options about the host."""
+    options = argparse.ArgumentParser(add_help=False)
+    where = os.environ.get("COMFYUI_DIR") or None
+    options.add_argument("--comfyui", default=where, metavar="DIR", help="an existing ComfyUI, or 'latest' to clone it")
+    options.add_argument("--comfyui-url", default=upstream.URL, metavar="URL", help="where 'latest' is cloned from")
+    options.add_argument("--python", metavar="FILE", help="the Python of that ComfyUI")
+    options.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    options.add_argument("--port", type=int, help="the host's port (default: a free one)")
+    return options
+
+
+def demo_options(demo: argparse.ArgumentParser) -> None:
+    """Describe the options of `demo`."""
+    demo.add_argument("--checkpoint", metavar="FILE", help="your own SD1.5 or SDXL checkpoint instead of the tiny one")
+    demo.add_argument("--lora", metavar="FILE", help="your own few-step LoRA for it")
+    demo.add_argument("--prompts", metavar="FILE", help="a text file with a prompt a line")
+    demo.add_argument("--size", type=int, help="pixels a side (default: what the checkpoint was made for)")
+    demo.add_argument("--cfg", type=float, help="guidance of the base at 25 and 4 steps")
+    demo.add_argument("--out", default=str(ROOT / "output" / "demo.png"), metavar="FILE", help="where the sheet goes")

@@ -1,0 +1,86 @@
+"""The small commands: comfy, api, train, test, bench."""
+
+import argparse
+import os
+import runpy
+import subprocess
+import sys
+import time
+import webbrowser
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from . import upstream, workflow
+from .folders import OUTPUT, ROOT
+from .server import Host, HostError, failure, host
+
+
+def running(args: argparse.Namespace, **more) -> AbstractContextManager[Host]:
+    """Start the host that the options name."""
+    comfyui = upstream.checkout(args.comfyui) if args.comfyui else None
+    print(f"Starting {comfyui or 'the embedded ComfyUI'} ...", flush=True)
+    return host(args.device, comfyui, port=args.port, **more)
+
+
+def comfy(args: argparse.Namespace) -> None:
+    """Open the host's web page and pass its log on until Ctrl-C."""
+    with running(args) as server:
+        print(f"\nComfyUI with FewStep: {server.url}   (Ctrl-C stops it; log: {server.log})\n", flush=True)
+        if not args.no_browser:
+            webbrowser.open(server.url)
+        with server.log.open(encoding="utf-8", errors="replace") as log:
+            while server.process.poll() is None:
+                print(log.read(), end="", flush=True)
+                time.sleep(0.5)
+        raise HostError(failure(f"The host stopped by itself (exit code {server.process.returncode}).", server.log))
+
+
+def api(args: argparse.Namespace) -> None:
+    """Run a workflow in the API format, save its pictures into output/ and print its texts."""
+    graph = workflow.load(args.file)
+    for setting in args.settings:
+        graph = workflow.assign(graph, setting)
+    with running(args) as server:
+        client = server.client()
+        outputs = client.submit(graph)
+        for file in save_pictures(client.pictures(outputs), Path(args.file).stem):
+            print(f"Saved {file}")
+    for key, output in outputs.items():
+        for text in output.get("text", []):
+            print(f"{graph[key]['class_type']} ({key}): {text}")
+
+
+train = api  # a workflow that distils runs like any other; its LoRA is in the host's folder of LoRAs afterwards
+
+
+def save_pictures(pictures: list, stem: str, folder: Path = OUTPUT) -> list[Path]:
+    """Write pictures as STEM-1.png, STEM-2.png, ... into the output folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{stem}-{number}.png" for number in range(1, len(pictures) + 1)]
+    for picture, file in zip(pictures, files):
+        picture.save(file)
+    return files
+
+
+def test(args: argparse.Namespace) -> int:
+    """Run the tests and the linter; options the launcher does not know go to pytest."""
+    if args.comfyui:  # the tests read it, too
+        os.environ["COMFYUI_DIR"] = str(upstream.checkout(args.comfyui))
+    tests = subprocess.call([sys.executable, "-m", "pytest", *args.rest], cwd=ROOT)
+    lint = subprocess.call([sys.executable, "-m", "ruff", "check", "."], cwd=ROOT)
+    return tests or lint
+
+
+def bench(args: argparse.Namespace) -> None:
+    """Run benchmarks/NAME.py or the package benchmarks/NAME in this process, with the rest of the options."""
+    name = args.name.removesuffix(".py").strip("/\\").replace("\\", "/")
+    places = [ROOT / "benchmarks" / f"{name}.py", ROOT / "benchmarks" / name / "__main__.py"]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        files = sorted((ROOT / "benchmarks").glob("*"))
+        names = {file.stem for file in files if file.suffix == ".py" or (file / "__main__.py").is_file()} - {"__init__"}
+        raise ValueError(
+            f"bench: there is no measurement {name!r}. There are: {', '.join(sorted(names)) or 'none yet'}."
+        )
+    sys.argv = [str(found), *args.rest]
+    runpy.run_module(f"fewstep.benchmarks.{name.replace('/', '.')}", run_name="__main__", alter_sys=True)
