@@ -1,0 +1,144 @@
+"""From the host's MODEL to a network that can be trained, and back to a LoRA the host can load.
+
+The training copy is the MODEL as wired: LoRA and object patches baked in, every parameter and buffer cloned outside
+inference mode. The MODEL itself is never touched.
+"""
+
+import copy
+import inspect
+from collections.abc import Callable
+from contextlib import contextmanager
+
+import torch
+from comfy import model_management, utils
+from torch import Tensor, nn
+
+from ..samplers.schedule import is_flow
+
+QUANTISED = ("float8", "int8", "uint8", "float4", "int4")
+
+
+def call_supported(function: Callable, *args, **options):
+    """Call with only those options that this host's version of the function knows."""
+    known = inspect.signature(function).parameters
+    return function(*args, **{name: value for name, value in options.items() if name in known})
+
+
+def to_trainable(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Deep copy with every parameter and buffer an ordinary tensor (loaded weights are inference tensors)."""
+    clone = copy.deepcopy(module)
+    for part in clone.modules():
+        for name, parameter in part._parameters.items():
+            if parameter is not None:
+                kind = dtype if parameter.is_floating_point() else parameter.dtype
+                part._parameters[name] = nn.Parameter(parameter.detach().clone().to(kind), requires_grad=False)
+        for name, buffer in part._buffers.items():
+            if buffer is not None:
+                part._buffers[name] = buffer.detach().clone()
+        if isinstance(part, nn.LayerNorm):  # some hosts add to the block's input in place (`x += n`)
+            part.register_forward_pre_hook(lambda _, inputs: (inputs[0].clone(), *inputs[1:]))
+    return clone
+
+
+def refuse_quantised(net: nn.Module, node: str) -> None:
+    """Quantised weights cannot be copied into trainable ones."""
+    for name, parameter in net.named_parameters():
+        kind = str(parameter.dtype).removeprefix("torch.")
+        if kind.startswith(QUANTISED):
+            raise ValueError(
+                f"{node}: the model's weights are {kind} ({name}), which cannot be trained on. "
+                "Load the fp16, bf16 or fp32 checkpoint."
+            )
+
+
+class TrainingCopy:
+    """The teacher as an ordinary network: `denoise(y, sigma, cond) -> x0` through the host's own `apply_model`."""
+
+    def __init__(self, model, dtype: torch.dtype = torch.float32, node: str = "FewStep"):
+        """model: the host's MODEL, left as it is; dtype: of weights and forward pass."""
+        refuse_quantised(model.model.diffusion_model, node)
+        with torch.inference_mode(False), torch.no_grad():
+            patched = call_supported(model.clone, disable_dynamic=True)
+            call_supported(
+                model_management.load_models_gpu, [patched], force_patch_weights=True, force_full_load=True
+            )
+            self.net = to_trainable(patched.model.diffusion_model, dtype).to(patched.load_device).eval()
+            self.net.dtype = dtype
+            self.base = copy.copy(patched.model)
+            self.base._modules = dict(patched.model._modules)
+            self.base._modules["diffusion_model"] = self.net
+            sampling = patched.get_model_object("model_sampling")
+            self.base._modules["model_sampling"] = copy_of(sampling)
+            self.base.manual_cast_dtype = None
+        self.device, self.dtype = patched.load_device, dtype
+        self.transformer_options = model.model_options.get("transformer_options", {})
+        self.sampling = self.base._modules["model_sampling"]
+
+    def denoise(self, y: Tensor, sigma: Tensor, cond: dict) -> Tensor:
+        """x0 [b, c, h, w] in fp32 from y = alpha x0 + sigma eps; cond: the host's keywords as tensors [b, ...]."""
+        return self.base.apply_model(y, sigma, transformer_options=dict(self.transformer_options), **cond).float()
+
+    def sigmas(self) -> Tensor:
+        """The sigma of each training timestep, [1000] fp32, rising."""
+        if is_flow(self.sampling):
+            return torch.tensor([float(self.sampling.percent_to_sigma(1 - (t + 1) / 1000)) for t in range(1000)]).clamp(max=1)
+        return self.sampling.sigmas.detach().clone().float().cpu()
+
+
+def copy_of(module: nn.Module) -> nn.Module:
+    """Deep copy whose buffers are ordinary tensors."""
+    clone = copy.deepcopy(module)
+    for name, buffer in clone._buffers.items():
+        clone._buffers[name] = buffer.detach().clone()
+    return clone
+
+
+@contextmanager
+def training_mode():
+    """Gradients on, the host's training flag up, and attention through torch's differentiable kernel."""
+    from comfy.ldm.modules import attention
+
+    names = [n for n in ("optimized_attention", "optimized_attention_masked") if hasattr(attention, n)]
+    before = {name: getattr(attention, name) for name in names}
+    flag = getattr(model_management, "in_training", None)
+    try:
+        for name in names:
+            setattr(attention, name, attention.attention_pytorch)
+        if flag is not None:
+            model_management.in_training = True
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        for name, function in before.items():
+            setattr(attention, name, function)
+        if flag is not None:
+            model_management.in_training = flag
+
+
+def diffusers_names(model) -> dict[str, str]:
+    """{module name in the host's U-Net: module name in diffusers' U-Net}, through the host's own table."""
+    table = utils.unet_to_diffusers(model.model.model_config.unet_config)
+    return {
+        host.removesuffix(".weight"): theirs.removesuffix(".weight")
+        for theirs, host in table.items()
+        if theirs.endswith(".weight")
+    }
+
+
+def lora_targets(model) -> list[str]:
+    """The Linear and Conv2d modules that LCM-LoRA adapts: all of them but the first and last convolution and the
+    time embedding, as names in the host's U-Net. Only modules with a diffusers name, so that every reader knows them."""
+    outside = ("conv_in", "conv_out", "time_embedding", "add_embedding", "class_embedding")
+    names = diffusers_names(model)
+    return [
+        name
+        for name, module in model.model.diffusion_model.named_modules()
+        if isinstance(module, nn.Linear | nn.Conv2d) and name in names and not names[name].startswith(outside)
+    ]
+
+
+def unet_blocks(net: nn.Module) -> list[nn.Module]:
+    """The blocks that gradient checkpointing recomputes one at a time."""
+    blocks = [*getattr(net, "input_blocks", []), *getattr(net, "output_blocks", [])]
+    middle = getattr(net, "middle_block", None)
+    return [*blocks, middle] if middle is not None else blocks

@@ -1,0 +1,59 @@
+"""The host's own sampling, without its nodes: the teacher's pictures for image-free distillation, and previews."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..samplers.noise import generator_for
+
+
+def unit_noise(shape: tuple, seed: int, indices: list[int]) -> Tensor:
+    """Initial noise [b, c, h, w], each picture from (seed, its index)."""
+    return torch.stack([torch.randn(shape, generator=generator_for("initial", seed, index)) for index in indices])
+
+
+def conditioning(encoded: list[tuple[Tensor, Tensor | None]]) -> list:
+    """Several prompts of one length as one CONDITIONING whose batch lines up with the latents'."""
+    hidden = torch.cat([text for text, _ in encoded])
+    pooled = [p for _, p in encoded if p is not None]
+    return [[hidden, {"pooled_output": torch.cat(pooled)} if pooled else {}]]
+
+
+def sample_latents(
+    model, positive: list, negative: list, noise: Tensor, *, steps: int, cfg: float, sampler: str, scheduler: str
+) -> Tensor:
+    """Stock sampling from pure noise. Returns latents in the VAE's scale, [b, c, h, w] on the CPU."""
+    import comfy.sample
+
+    with torch.inference_mode():
+        latents = torch.zeros_like(noise)
+        made = comfy.sample.sample(
+            model, noise, steps, cfg, sampler, scheduler, positive, negative, latents, disable_pbar=True, seed=0
+        )
+    return made.float().cpu()
+
+
+def teacher_latents(
+    model, prompts: list[tuple[Tensor, Tensor | None]], empty: tuple[Tensor, Tensor | None], size: tuple[int, int], *,
+    seed: int, steps: int, cfg: float, batch: int = 16, on_batch: Callable[[int], None] = lambda done: None,
+) -> Tensor:
+    """One latent [c, h, w] per prompt, made by the model itself (DPM++ 2M, Karras), in the *model's* scale.
+
+    size: (height, width) in pixels; on_batch(done) is called after every batch and may raise to cancel.
+    """
+    shape = (model.model.latent_format.latent_channels, size[0] // 8, size[1] // 8)
+    made = []
+    for start in range(0, len(prompts), batch):
+        chosen = prompts[start : start + batch]
+        noise = unit_noise(shape, seed, list(range(start, start + len(chosen))))
+        negative = conditioning([empty] * len(chosen))
+        made.append(
+            sample_latents(
+                model, conditioning(chosen), negative, noise, steps=steps, cfg=cfg, sampler="dpmpp_2m", scheduler="karras"
+            )
+        )
+        on_batch(start + len(chosen))
+    latents = torch.cat(made)
+    with torch.inference_mode(False):
+        return model.model.process_latent_in(latents.clone())

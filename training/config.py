@@ -1,0 +1,71 @@
+"""What a run needs to know, checked before anything is allocated, and kept in its folder as config.json."""
+
+from dataclasses import asdict, dataclass, fields
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+MAY_CHANGE_ON_RESUME = ("steps", "learning_rate", "save_every", "keep_last", "preview_every", "gradient_checkpointing")
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ValueError with a sentence for the user."""
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Settings of the loop; those of a method live with the method."""
+
+    steps: int = 1000                    # optimizer steps
+    batch_size: int = 12                 # samples per micro-batch
+    accumulate: int = 1                  # micro-batches per optimizer step
+    learning_rate: float = 1e-4          # AdamW; the LCM-LoRA recipe's value
+    warmup: int = 0                      # steps of linear warm-up
+    decay: str = "constant"              # "constant" or "cosine" (to zero at `steps`)
+    clip: float = 1.0                    # gradient norm
+    rank: int = 64                       # LoRA rank
+    alpha: float = 64.0                  # LoRA alpha; the delta is alpha / rank * B A
+    ema_decay: float = 0.0               # 0: the student itself is kept; else its moving average
+    precision: str = "fp32"              # of the forward pass; LoRA weights and losses stay fp32
+    gradient_checkpointing: bool = False
+    seed: int = 0
+    save_every: int = 500
+    keep_last: int = 2
+    preview_every: int = 100
+
+    def __post_init__(self):
+        for name in ("steps", "batch_size", "accumulate", "rank", "save_every", "keep_last", "preview_every"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}.")
+        require(self.learning_rate > 0, f"learning_rate must be positive, got {self.learning_rate}.")
+        require(self.alpha > 0, f"LoRA alpha must be positive, got {self.alpha}. Equal to the rank is usual.")
+        require(0 <= self.ema_decay < 1, f"ema_decay must lie in 0..1 (1 excluded), got {self.ema_decay}.")
+        require(self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
+        require(self.decay in ("constant", "cosine"), f"decay must be constant or cosine, got {self.decay!r}.")
+        require(self.warmup >= 0 and self.clip > 0, "warmup must not be negative, and clip must be positive.")
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step: linear warm-up, then constant or half a cosine to zero."""
+        from math import cos, pi
+
+        rising = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        falling = 0.5 * (1 + cos(pi * min(step / self.steps, 1))) if self.decay == "cosine" else 1.0
+        return self.learning_rate * rising * falling
+
+
+def check_resume(old: dict, new: dict, folder: str) -> None:
+    """Refuse to resume a run under settings that would make it another run, and name them."""
+    changed = [
+        f"{key} ({old.get(key)!r} -> {value!r})"
+        for key, value in new.items()
+        if key not in MAY_CHANGE_ON_RESUME and old.get(key) != value
+    ]
+    require(
+        not changed,
+        f"The run in {folder} was started with other settings: {', '.join(changed)}. "
+        "Set them back to resume it, or choose another run name.",
+    )
+
+
+def as_metadata(config) -> dict[str, str]:
+    """A dataclass as safetensors metadata: strings only."""
+    return {field.name: str(asdict(config)[field.name]) for field in fields(config)}

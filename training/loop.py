@@ -1,0 +1,139 @@
+"""The loop: turns, terms, backward per term, one optimizer step per turn. It knows no method and no host."""
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+
+import torch
+from torch import Tensor
+
+from . import state as states
+from .config import TrainConfig, check_resume
+from .data import Examples, make_batch
+from .methods import Method, Turn
+from .path import Path
+from .roles import update_average
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss became NaN or infinite; the last good state is on disk."""
+
+
+@dataclass
+class Trainer:
+    """One run. on_micro() is called before every micro-batch and may raise to cancel; on_step(step, record) after every
+    optimizer step. Whatever ends the run, the last completed step is saved and can be resumed."""
+
+    config: TrainConfig
+    method: Method
+    roles: object
+    path: Path
+    examples: Examples
+    folder: states.RunFolder
+    device: torch.device
+    source: dict = field(default_factory=dict)  # what else identifies the run: model, data
+    on_micro: Callable[[], None] = lambda: None
+    on_step: Callable[[int, dict], None] = lambda step, record: None
+
+    def __post_init__(self):
+        trained = {turn.role for turn in self.method.turns}
+        self.parameters = {role: self.roles.parameters(role) for role in sorted(trained)}
+        self.averaged = self.roles.parameters("target") if self.config.ema_decay else {}
+        self.optimizers = {
+            role: torch.optim.AdamW(ps.values(), lr=self.config.learning_rate, weight_decay=0.0)
+            for role, ps in self.parameters.items()
+        }
+        half = self.config.precision == "fp16" and self.device.type == "cuda"
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
+        self.step = 0
+
+    def run(self) -> None:
+        """Train from the folder's newest state (or from nothing) to config.steps."""
+        self.resume()
+        saved = self.step
+        try:
+            while self.step < self.config.steps:
+                record = self.train_step()
+                self.step += 1
+                self.folder.log(record)
+                self.on_step(self.step, record)
+                if self.step % self.config.save_every == 0:
+                    saved = self.save()
+        finally:
+            if self.step > saved:
+                self.save()
+
+    def resume(self) -> None:
+        settings = {**self.source, **self.method.recipe(), **asdict(self.config)}
+        before = self.folder.read_config()
+        if before is not None:
+            check_resume(before, settings, self.folder.path.name)
+        self.step, tensors = self.folder.load()
+        if tensors:
+            states.unpack(tensors, self.kept(), self.optimizers)
+        self.folder.write_config(settings)
+
+    def kept(self) -> dict[str, dict[str, Tensor]]:
+        return {**self.parameters, "target": self.averaged} if self.averaged else dict(self.parameters)
+
+    def save(self) -> int:
+        self.folder.save(self.step, states.pack(self.kept(), self.optimizers), self.config.keep_last)
+        return self.step
+
+    def train_step(self) -> dict:
+        """All turns that are due, then the moving average. A turn that is not due costs nothing."""
+        started, record = time.perf_counter(), {"step": self.step + 1}
+        for turn in self.method.turns:
+            if self.step % turn.every == 0:
+                record.update(self.take(turn))
+        if self.averaged:
+            update_average(self.averaged, self.roles.parameters("student"), self.config.ema_decay)
+        return {**record, "seconds": round(time.perf_counter() - started, 4)}
+
+    def take(self, turn: Turn) -> dict:
+        """Forward and backward of every term on every micro-batch, then one optimizer step for the turn's role."""
+        optimizer, parameters = self.optimizers[turn.role], list(self.parameters[turn.role].values())
+        logs: dict[str, float] = {}
+        rate = self.config.rate(self.step)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad(set_to_none=True)
+        for micro in range(self.config.accumulate):
+            self.on_micro()
+            for name, value in self.accumulate(turn, self.batch(micro)).items():
+                logs[name] = logs.get(name, 0.0) + value / self.config.accumulate
+        self.scaler.unscale_(optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
+        self.scaler.step(optimizer)
+        self.scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        return {**logs, f"{turn.role}_gradient": float(norm), "learning_rate": rate}
+
+    def accumulate(self, turn: Turn, batch) -> dict[str, float]:
+        """Backward term by term, so that one graph is alive at a time."""
+        logs = {}
+        for term, weight in turn.terms:
+            with self.autocast():
+                loss, found = term(self.roles, self.path, batch)
+            value = float(loss)
+            if not math.isfinite(value):
+                raise NonFiniteLoss(
+                    f"The loss became {value} at step {self.step + 1}. The state of step {self.step} was kept: "
+                    "lower the learning rate or use bf16 or fp32, and resume."
+                )
+            self.scaler.scale(loss * (weight / self.config.accumulate)).backward()
+            logs.update({name: float(v) for name, v in found.items()}, loss=logs.get("loss", 0.0) + weight * value)
+        return logs
+
+    def batch(self, micro: int):
+        size = self.config.batch_size
+        start = (self.step * self.config.accumulate + micro) * size
+        return make_batch(self.examples, self.config.seed, start, size, self.device)
+
+    def autocast(self):
+        if self.config.precision == "fp32":
+            return nullcontext()
+        kind = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.config.precision]
+        return torch.autocast(self.device.type, dtype=kind)

@@ -1,0 +1,111 @@
+"""Networks by role: teacher, student, target (moving average), critic.
+
+`roles(name, y, sigma, cond) -> x0`. With LoRA students all roles live on one base: the teacher is the base with adapters
+off, every other role is a named adapter. With full weights each role is a module of its own behind the same call.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+TEACHER = "teacher"
+
+
+class ModuleRoles:
+    """Separate denoisers by role: `{"teacher": f, "student": module}`. A role that is missing raises KeyError."""
+
+    def __init__(self, denoisers: dict[str, Callable]):
+        self.denoisers = denoisers
+
+    def __call__(self, role: str, y: Tensor, sigma: Tensor, cond) -> Tensor:
+        return self.denoisers[role](y, sigma, cond)
+
+    def parameters(self, role: str) -> dict[str, nn.Parameter]:
+        return dict(self.denoisers[role].named_parameters())
+
+    def select(self, role: str) -> None:
+        """Nothing to switch: every role has weights of its own."""
+
+
+class LoraRoles:
+    """All roles on one base: adapters off is the teacher, each other role is a LoRA of that name.
+
+    net: the base, its parameters outside inference mode; denoise(y, sigma, cond) -> x0 runs it; targets: names of the
+    Linear and Conv2d modules to adapt. Roles are switched on the layers directly: peft's own `set_adapter` also flips
+    requires_grad, and a switch between forward and backward would silently drop the student's gradient.
+    """
+
+    def __init__(self, net: nn.Module, denoise: Callable, targets: list[str], rank: int, alpha: float, roles=("student",)):
+        from peft import LoraConfig, inject_adapter_in_model
+        from peft.tuners.lora import LoraLayer
+
+        self.net, self.denoise, self.active = net, denoise, TEACHER
+        net.requires_grad_(False)
+        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets), lora_dropout=0.0, bias="none")
+        for role in roles:
+            inject_adapter_in_model(config, net, adapter_name=role)
+        self.layers = {name: layer for name, layer in net.named_modules() if isinstance(layer, LoraLayer)}
+        for role in roles:
+            for parameter in self.parameters(role).values():
+                parameter.requires_grad_(role != "target")
+        for role in roles[1:]:
+            self.copy(roles[0], role)
+        self.select(TEACHER)
+
+    def __call__(self, role: str, y: Tensor, sigma: Tensor, cond) -> Tensor:
+        self.select(role)
+        return self.denoise(y, sigma, cond)
+
+    def parameters(self, role: str) -> dict[str, nn.Parameter]:
+        """{"<module>.lora_A.weight": A, "<module>.lora_B.weight": B} of one role."""
+        return {
+            f"{name}.{side}.weight": getattr(layer, side)[role].weight
+            for name, layer in self.layers.items()
+            for side in ("lora_A", "lora_B")
+        }
+
+    def select(self, role: str) -> None:
+        """Make the next forward pass that role's, leaving every requires_grad as it is."""
+        self.active = role
+        for layer in self.layers.values():
+            layer._disable_adapters = role == TEACHER
+            layer._active_adapter = [] if role == TEACHER else [role]
+
+    @torch.no_grad()
+    def copy(self, source: str, role: str) -> None:
+        """Start one role from another's weights."""
+        for ours, theirs in zip(self.parameters(role).values(), self.parameters(source).values()):
+            ours.copy_(theirs)
+
+
+def checkpoint_blocks(roles: LoraRoles, blocks: list[nn.Module]) -> None:
+    """Recompute each block in the backward pass instead of storing it, under the role of its forward pass.
+
+    Without the role the recomputation would run as whichever role was called last, and give a wrong gradient silently.
+    """
+    from torch.utils.checkpoint import checkpoint
+
+    def wrap(forward: Callable) -> Callable:
+        def recomputed(*args, **kwargs):
+            if not torch.is_grad_enabled():
+                return forward(*args, **kwargs)
+            role = roles.active
+
+            def under_role(*inner, **inner_kwargs):
+                if roles.active != role:
+                    roles.select(role)
+                return forward(*inner, **inner_kwargs)
+
+            return checkpoint(under_role, *args, use_reentrant=False, **kwargs)
+
+        return recomputed
+
+    for block in blocks:
+        block.forward = wrap(block.forward)
+
+
+@torch.no_grad()
+def update_average(average: dict[str, Tensor], student: dict[str, Tensor], decay: float) -> None:
+    """theta- <- mu theta- + (1 - mu) theta."""
+    torch._foreach_lerp_(list(average.values()), [p.detach() for p in student.values()], 1 - decay)

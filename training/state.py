@@ -1,0 +1,115 @@
+"""A run is a folder: config.json, state-N.safetensors (adapters, optimizer, average, step), metrics.jsonl.
+
+The rename of the state file is the commit point. Metrics written after it are cut away on resume.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..weights import io
+
+
+@dataclass
+class RunFolder:
+    """The files of one run. Reading a folder that is not a run raises ValueError."""
+
+    path: Path
+
+    def write_config(self, config: dict) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_text(self.path / "config.json", json.dumps(config, indent=1, sort_keys=True))
+
+    def read_config(self) -> dict | None:
+        """The run's settings, or None for a folder with no run in it."""
+        file = self.path / "config.json"
+        if not file.exists():
+            return None
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{file} is not the settings of a FewStep run ({error}). Choose another run name.") from error
+
+    def states(self) -> list[Path]:
+        """The state files, oldest first."""
+        return sorted(self.path.glob("state-*.safetensors"), key=step_of)
+
+    def save(self, step: int, tensors: dict[str, Tensor], keep_last: int) -> Path:
+        """Commit a state, then drop the oldest beyond keep_last."""
+        target = self.path / f"state-{step}.safetensors"
+        io.save(tensors, target, {"step": str(step)})
+        for old in self.states()[:-keep_last]:
+            old.unlink()
+        return target
+
+    def load(self) -> tuple[int, dict[str, Tensor]]:
+        """(step, tensors) of the newest state; metrics beyond it are cut. (0, {}) when there is none."""
+        states = self.states()
+        if not states:
+            return 0, {}
+        tensors, _ = io.load(states[-1])
+        step = step_of(states[-1])
+        self.cut_metrics(step)
+        return step, tensors
+
+    def log(self, record: dict) -> None:
+        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def metrics(self) -> list[dict]:
+        file = self.path / "metrics.jsonl"
+        if not file.exists():
+            return []
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+    def cut_metrics(self, step: int) -> None:
+        kept = [record for record in self.metrics() if record["step"] <= step]
+        write_text(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept))
+
+
+def step_of(file: Path) -> int:
+    """state-120.safetensors -> 120."""
+    return int(file.stem.split("-")[-1])
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write beside, then rename."""
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def pack(parameters: dict[str, dict[str, Tensor]], optimizers: dict[str, torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """Roles' weights and their optimizers' moments as one flat dict of tensors."""
+    packed = {f"role.{role}.{name}": p.detach() for role, ps in parameters.items() for name, p in ps.items()}
+    for role, optimizer in optimizers.items():
+        for name, parameter in parameters[role].items():
+            for key, value in optimizer.state.get(parameter, {}).items():
+                packed[f"optimizer.{role}.{name}.{key}"] = torch.as_tensor(value)
+    return {name: tensor.cpu() for name, tensor in packed.items()}
+
+
+@torch.no_grad()
+def unpack(tensors: dict[str, Tensor], parameters: dict, optimizers: dict) -> None:
+    """Put a packed state back. Raises ValueError when it belongs to a model of another shape."""
+    for role, ps in parameters.items():
+        for name, parameter in ps.items():
+            saved = tensors.get(f"role.{role}.{name}")
+            if saved is None or saved.shape != parameter.shape:
+                raise ValueError(
+                    f"The saved run has no fitting weights for {role}.{name}: it was made from another model or rank. "
+                    "Connect that model, or choose another run name."
+                )
+            parameter.copy_(saved)
+    for role, optimizer in optimizers.items():
+        for name, parameter in parameters[role].items():
+            prefix = f"optimizer.{role}.{name}."
+            moments = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+            if moments:
+                optimizer.state[parameter] = {
+                    key: value if key == "step" else value.to(parameter) for key, value in moments.items()
+                }

@@ -1,0 +1,43 @@
+"""safetensors in and out: metadata strings, atomic writes, sentences for broken files."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+def save(tensors: dict[str, Tensor], path: str | os.PathLike, metadata: dict[str, str]) -> None:
+    """Write a file next to its final name, then rename it: a full disk or a kill leaves the old file whole.
+
+    Raises OSError with the path when the disk refuses.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
+    os.close(handle)
+    try:
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary, metadata=metadata)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        raise OSError(f"{path} could not be written: {error}. Nothing was changed; free some disk and try again.") from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def load(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """(tensors, metadata) of a safetensors file, read without a memory map left behind.
+
+    Raises ValueError with a sentence when the file is not a whole safetensors file.
+    """
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}
+            return tensors, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f'"{Path(path).name}" cannot be read as a safetensors file ({error}). '
+            "It may be cut short or of another kind: download it again."
+        ) from error
