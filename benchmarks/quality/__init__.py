@@ -1,0 +1,1 @@
+"""The distance that judges few-step students of the tiny base model."""
