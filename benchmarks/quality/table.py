@@ -8,9 +8,9 @@ from .score import Result
 HERE = Path(__file__).resolve().parent
 RESULTS, TABLE = HERE / "results.json", HERE / "results.md"
 NOTE = (
-    "Frechet distance (FD) on the first 64 principal components of EfficientNet-Lite0 features (fitted on real pictures), "
-    "with the floor taken off; KID x 1000. Reference: 2,000 reconstructions of real pictures by the VAE, and the 2,000 "
-    "real ones. The floor is the distance of as many fresh pictures of the reference's own kind."
+    "Frechet distance (FD) on the first 64 principal components of EfficientNet-Lite0 features (fitted on real "
+    "pictures), with the floor taken off; KID x 1000. Reference: 2,000 reconstructions of real pictures by the VAE, "
+    "and the 2,000 real ones. The floor is the distance of as many fresh pictures of the reference's own kind."
 )
 
 
@@ -25,9 +25,8 @@ def add(result: Result, seed: int, part: str = "rows") -> None:
     """Put a result into results.json, in place of an older one of the same name."""
     results = load()
     kept = [line for line in results[part] if line["name"] != result.name]
-    results[part] = sorted(
-        [*kept, result.line() | {"seed": seed}], key=lambda line: (line["passes"], line["reconstructed"])
-    )
+    kept.append(result.line() | {"seed": seed})
+    results[part] = sorted(kept, key=lambda line: (line["passes"], line["reconstructed"]))
     part_file = RESULTS.with_suffix(".tmp")
     part_file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     part_file.replace(RESULTS)
@@ -35,9 +34,8 @@ def add(result: Result, seed: int, part: str = "rows") -> None:
 
 def best_stock(lines: list[dict], passes: float) -> dict | None:
     """Return the stock row of the base with the smallest distance among those with at most `passes` passes."""
-    within = [
-        line for line in lines if not line["row"]["lora"] and line["row"]["scheduler"] and line["passes"] <= passes
-    ]
+    stock = [line for line in lines if line["row"]["scheduler"] and not line["row"]["lora"]]
+    within = [line for line in stock if line["passes"] <= passes]
     return min(within, key=lambda line: line["reconstructed"], default=None)
 
 
@@ -64,12 +62,9 @@ def write() -> str:
         for line in lines
     ]
     rows = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *body)]
-    floors = (
-        ""
-        if not lines
-        else (
-            f"Floors at n = {lines[0]['n']}: {lines[0]['floor_reconstructed']} (reconstructed), {lines[0]['floor_real']} (real). "
-        )
-    )
+    floors = ""
+    if lines:
+        n, reconstructed, real = (lines[0][key] for key in ("n", "floor_reconstructed", "floor_real"))
+        floors = f"Floors at n = {n}: {reconstructed} (reconstructed), {real} (real)."
     TABLE.write_text("\n".join(["# Measured distances", "", NOTE, floors, "", *rows, ""]), encoding="utf-8")
     return "\n".join(rows)
