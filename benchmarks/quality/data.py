@@ -4,6 +4,7 @@ Every picture is a pure function of (seed, index): the same call gives the same 
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +30,14 @@ COLOURS = {  # read off the pictures of the shipped weights (median of the corne
     "black": (28, 28, 28),
     "gray": (150, 150, 150),
 }
+GROUPS = {
+    "Objects": "object",
+    "Activities": "object",
+    "Travel & Places": "place",
+    "Smileys & Emotion": "face",
+    "Animals & Nature": "animal",
+    "Food & Drink": "food",
+}  # of unicode-emoji-json: the class of a concept outside concepts.txt
 WHITE_SHARE, CLASS_SHARE, EMPTY_SHARE = 0.45, 0.12, 0.10  # of the pictures; of the captions
 ZOOM, TURN = (0.72, 0.98), 10.0  # long side as a share of the frame; largest rotation in degrees
 
@@ -98,21 +107,44 @@ def training_caption(subject: Subject, rng: np.random.Generator) -> str:
     return caption(name, subject.style, subject.colour)
 
 
-def load_pictures(cache: Path = fetch.CACHE, font: Path | None = None) -> dict[tuple[str, str], Image.Image]:
-    """Return {(name, style): RGBA picture cut to its visible part} for all 400, fetched the first time."""
+@lru_cache
+def emoji(cache: Path = fetch.CACHE) -> dict[str, tuple[str, str]]:
+    """Return {Unicode short name in lower case: (character without fe0f, group)}."""
     names = fetch.npm_package(fetch.NPM_PACKAGES["names"], cache / "names") / "data-by-emoji.json"
     entries = json.loads(names.read_text(encoding="utf-8"))
-    emoji = {entry["name"].lower(): character for character, entry in reversed(entries.items())}
-    assets = fetch.npm_package(fetch.NPM_PACKAGES["pictures"], cache / "pictures") / "assets"
-    files = {path.stem.replace("-fe0f", ""): path for path in sorted(assets.glob("*.webp"))}
-    noto = ImageFont.truetype(str(fetch.emoji_font(cache, font)), FONT_SIZE)
+    return {e["name"].lower(): (c.replace("\ufe0f", ""), e["group"]) for c, e in reversed(entries.items())}
+
+
+def load_pictures(
+    cache: Path = fetch.CACHE, font: Path | None = None, names: Iterable[str] | None = None
+) -> dict[tuple[str, str], Image.Image]:
+    """Return {(name, style): RGBA picture cut to its visible part} for the 200 concepts, fetched the first time."""
+    files, noto = _files(cache), ImageFont.truetype(str(fetch.emoji_font(cache, font)), FONT_SIZE)
     pictures = {}
-    for name in concepts():
-        character = emoji[name.lower()].replace("\ufe0f", "")
-        code = "-".join(f"{ord(c):04x}" for c in character)
-        pictures[name, "3d"] = cut(Image.open(files[code]).convert("RGBA"))
+    for name in names or concepts():
+        character, _ = emoji(cache)[name.lower()]
+        pictures[name, "3d"] = cut(Image.open(files[_code(character)]).convert("RGBA"))
         pictures[name, "flat"] = cut(_glyph(character, noto))
     return pictures
+
+
+def wide_concepts(cache: Path = fetch.CACHE) -> dict[str, str]:
+    """Return {name: class} of the 1,015 concepts that are things: no people, flags or symbols."""
+    files, ours = _files(cache), {name.lower(): (name, kind) for name, kind in concepts().items()}
+    return dict(
+        ours.get(name, (name, GROUPS[group]))
+        for name, (character, group) in sorted(emoji(cache).items())
+        if group in GROUPS and _code(character) in files
+    )
+
+
+def _files(cache: Path) -> dict[str, Path]:
+    assets = fetch.npm_package(fetch.NPM_PACKAGES["pictures"], cache / "pictures") / "assets"
+    return {path.stem.replace("-fe0f", ""): path for path in sorted(assets.glob("*.webp"))}
+
+
+def _code(character: str) -> str:
+    return "-".join(f"{ord(c):04x}" for c in character)
 
 
 def _glyph(character: str, font: ImageFont.FreeTypeFont) -> Image.Image:
@@ -129,17 +161,23 @@ def cut(picture: Image.Image) -> Image.Image:
     return picture.crop(box)
 
 
-def render(picture: Image.Image, colour: str | None, rng: np.random.Generator, size: int = SIZE) -> np.ndarray:
-    """Mirror, turn, scale and shift a cut RGBA picture onto a plain ground. Returns uint8 [size, size, 3]."""
+def place(picture: Image.Image, rng: np.random.Generator, size: int = SIZE) -> Image.Image:
+    """Mirror, turn, scale and shift a cut RGBA picture within a transparent frame of size x size."""
     if rng.random() < 0.5:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     picture = cut(picture.rotate(rng.uniform(-TURN, TURN), Image.Resampling.BICUBIC, expand=True))
     scale = rng.uniform(*ZOOM) * size / max(picture.size)
     w, h = (max(1, round(side * scale)) for side in picture.size)
-    place = (int(rng.integers(0, size - w + 1)), int(rng.integers(0, size - h + 1)))
-    canvas = Image.new("RGBA", (size, size), (*(WHITE if colour is None else COLOURS[colour]), 255))
-    canvas.alpha_composite(picture.resize((w, h), Image.Resampling.LANCZOS), place)
-    return np.asarray(canvas.convert("RGB"))
+    corner = (int(rng.integers(0, size - w + 1)), int(rng.integers(0, size - h + 1)))
+    frame = Image.new("RGBA", (size, size), (0, 0, 0, 0))
+    frame.paste(picture.resize((w, h), Image.Resampling.LANCZOS), corner)
+    return frame
+
+
+def on_ground(placed: Image.Image, colour: str | None) -> np.ndarray:
+    """Put a transparent frame on white (None) or a named colour. Returns uint8 [size, size, 3]."""
+    ground = Image.new("RGBA", placed.size, (*(WHITE if colour is None else COLOURS[colour]), 255))
+    return np.asarray(Image.alpha_composite(ground, placed).convert("RGB"))
 
 
 def real_pictures(
@@ -147,4 +185,4 @@ def real_pictures(
 ) -> np.ndarray:
     """Render each subject, its augmentation a function of (seed, first + index). Returns uint8 [n, 96, 96, 3]."""
     rngs = (np.random.default_rng([seed, 1, first + i]) for i in range(len(subjects)))
-    return np.stack([render(pictures[s.name, s.style], s.colour, rng) for s, rng in zip(subjects, rngs)])
+    return np.stack([on_ground(place(pictures[s.name, s.style], rng), s.colour) for s, rng in zip(subjects, rngs)])
