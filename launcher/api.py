@@ -5,6 +5,7 @@ aiohttp is the one library used: every ComfyUI brings it, so any ComfyUI's Pytho
 
 import asyncio
 import io
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -188,7 +189,12 @@ class Bars:
         """Move the node's bar to `value` of `total`."""
         if node not in self.bars:
             name = self.workflow.get(node, {}).get("class_type", node)
-            self.bars[node] = tqdm(total=total, desc=name, unit="step")
+            self.bars[node] = step_bar(total, name)
         bar = self.bars[node]
         bar.total = total
         bar.update(value - bar.n)
+
+
+def step_bar(total: int, name: str) -> tqdm:
+    """Return a bar over steps: smooth on a terminal, a line now and then in a log."""
+    return tqdm(total=total, desc=name, unit="step", mininterval=0.1 if sys.stderr.isatty() else 10.0)

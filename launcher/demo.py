@@ -11,7 +11,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from . import workflow
-from .api import Client
+from .api import Client, step_bar
 from .commands import running
 from .folders import WORKFLOWS
 from .sheet import Heading, contact_sheet
@@ -183,7 +183,7 @@ def graph(column: Column, subject: Subject, prompt: str, seed: int, steps: int |
 def sample_all(client: Client, subject: Subject, columns: Sequence[Column]) -> list[Result]:
     """Sample every prompt in every way, with one bar over all steps."""
     total = sum(column.steps for column in columns) * len(subject.prompts)
-    with tqdm(total=total, unit="step", desc="loading") as bar:
+    with step_bar(total, "loading") as bar:
         return [sample_column(client, subject, column, bar) for column in columns]
 
 

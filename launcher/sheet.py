@@ -30,12 +30,13 @@ def contact_sheet(
 ) -> Image.Image:
     """Lay out pictures[row][column] with labels."""
     check_shape(pictures, rows, columns)
-    top, bottom = (52 if title else GAP) + 66, 40 if note else GAP
     width = LABELS + len(columns) * (cell + GAP) + GAP
+    notes = wrap(note, font(15), width - 4 * GAP) if note else []
+    top, bottom = (52 if title else GAP) + 66, GAP + 22 * len(notes)
     sheet = Image.new("RGB", (width, top + len(rows) * (cell + GAP) + bottom), PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((2 * GAP, 16), title, INK, font(26))
-    draw.text((2 * GAP, sheet.height - 30), note, FAINT, font(15))
+    draw.text((2 * GAP, sheet.height - bottom), "\n".join(notes), FAINT, font(15), spacing=5)
     for number, heading in enumerate(columns):
         draw_heading(draw, heading, LABELS + number * (cell + GAP), top, cell)
     for line, (label, strip) in enumerate(zip(rows, pictures)):
