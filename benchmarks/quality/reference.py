@@ -5,6 +5,7 @@ pictures), mean and covariance of real and reconstructed pictures (set A), proje
 (set B, for the floor at any n) and a subsample of A's reconstructed features for KID.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +59,9 @@ class Reference:
         return Score(above["recon"], above["real"], kid(features, self.kid_features), floors["recon"], floors["real"])
 
 
-def both(drawer: Drawer, features: Features, cache: Path, seed: int, font: Path | None) -> dict[str, np.ndarray]:
+def both(
+    drawer: Callable[[], Drawer], features: Features, cache: Path, seed: int, font: Path | None = None
+) -> dict[str, np.ndarray]:
     """Return {"real", "recon"} features [N, 1280] of one draw of real pictures, kept on disk chunk by chunk."""
     subjects, pictures = data.plan(N, seed), None
     parts: dict[str, list[np.ndarray]] = {"real": [], "recon": []}
@@ -68,7 +71,7 @@ def both(drawer: Drawer, features: Features, cache: Path, seed: int, font: Path 
             pictures = pictures or data.load_pictures(cache, font)
             real = data.real_pictures(pictures, subjects[first : first + CHUNK], seed, first)
             file.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(file, real=features(real), recon=features(drawer.reconstruct(real)))
+            np.savez(file, real=features(real), recon=features(drawer().reconstruct(real)))
         with np.load(file) as held:
             for kind, rows in parts.items():
                 rows.append(held[kind])
@@ -78,7 +81,7 @@ def both(drawer: Drawer, features: Features, cache: Path, seed: int, font: Path 
 def build(drawer: Drawer, cache: Path = fetch.CACHE, font: Path | None = None, file: Path = FILE) -> None:
     """Measure sets A and B and write the reference file."""
     features = Features()
-    a, b = (both(drawer, features, cache, seed, font) for seed in (SEED_A, SEED_B))
+    a, b = (both(lambda: drawer, features, cache, seed, font) for seed in (SEED_A, SEED_B))
     basis = principal_axes(a["real"])
     arrays = {"mean": basis.mean.astype(np.float32), "axes": basis.axes.astype(np.float32)}
     basis = Basis(arrays["mean"], arrays["axes"])

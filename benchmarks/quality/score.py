@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-import sys
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -43,13 +43,21 @@ def rounded(values: dict[str, float], digits: int = 2) -> dict[str, float]:
     return {name: round(value, digits) for name, value in values.items()}
 
 
+class DrawnFeatures(NamedTuple):
+    """Features [n, 1280] of drawn pictures; network passes and seconds are a picture's."""
+
+    features: np.ndarray
+    passes: float
+    seconds: float
+
+
 class Bench:
     """Draws and scores rows; host, feature network and reference are loaded when a chunk is missing."""
 
     def __init__(self, checkpoint: Path = CHECKPOINT, device: str = "cpu", folder: Path = FOLDER, seed: int = SEED):
         self.checkpoint, self.device, self.folder, self.seed = checkpoint, device, folder, seed
         self._drawer: Drawer | None = None
-        self._features = Features(device if device != "auto" else "cpu")
+        self.network = Features(device if device != "auto" else "cpu")
         self._reference: Reference | None = None
 
     @property
@@ -71,17 +79,21 @@ class Bench:
         key = {"row": row.key(), "checkpoint": content(self.checkpoint), "seed": self.seed, "host": host_version()}
         return self.folder / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
-    def measure(self, row: Row, n: int) -> Result:
-        """Score n pictures of a row; chunks already on disk are not drawn again."""
+    def draw(self, row: Row, n: int) -> DrawnFeatures:
+        """Draw n pictures of a row and return their features; chunks already on disk are not drawn again."""
         place = self.place(row)
         place.mkdir(parents=True, exist_ok=True)
         (place / "row.txt").write_text(row.name + "\n", encoding="utf-8")
         subjects = data.plan(n, self.seed)
-        starts = tqdm(range(0, n, CHUNK), desc=row.name, leave=False, file=sys.stderr)
+        starts = tqdm(range(0, n, CHUNK), desc=row.name, leave=False)
         chunks = [self._chunk(row, place, subjects[first : first + CHUNK], first) for first in starts]
-        features = np.concatenate([chunk["features"] for chunk in chunks])[:n]
         passes, seconds = (float(np.mean([chunk[kind] for chunk in chunks])) for kind in ("passes", "seconds"))
-        return Result(row.name, row, n, passes, seconds, self.reference.score(features))
+        return DrawnFeatures(np.concatenate([chunk["features"] for chunk in chunks]), passes, seconds)
+
+    def measure(self, row: Row, n: int) -> Result:
+        """Score n pictures of a row."""
+        drawn = self.draw(row, n)
+        return Result(row.name, row, n, drawn.passes, drawn.seconds, self.reference.score(drawn.features))
 
     def _chunk(self, row: Row, place: Path, subjects: list[data.Subject], first: int) -> dict[str, np.ndarray]:
         file = place / f"{first}-{len(subjects)}.npz"
@@ -91,7 +103,7 @@ class Bench:
                 sheet(drawn.pictures, place / "pictures.png")
             part = file.with_name("part.npz")
             figures = {"passes": drawn.passes, "seconds": drawn.seconds}
-            np.savez(part, features=self._features(drawn.pictures), **figures)
+            np.savez(part, features=self.network(drawn.pictures), **figures)
             part.replace(file)
         with np.load(file) as held:
             return dict(held)
