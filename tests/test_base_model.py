@@ -24,7 +24,7 @@ def drawn(shape: str, colour: tuple[int, int, int]) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory):
-    """Run the recipe: (checkpoint, losses, folder, recipe, sources)."""
+    """Run the recipe: (checkpoint, losses, folder, job)."""
     from fewstep.host import headless
 
     headless.start("cpu")
@@ -42,8 +42,9 @@ def made(tmp_path_factory: pytest.TempPathFactory):
         vae_steps=20, vae_batch=4, wide_steps=3, steps=20, batch=4, repeats=4, wide_repeats=1, ema=0.5, save_every=100
     )
     folder = tmp_path_factory.mktemp("base")
-    losses = recipe.make(sources, settings, folder, folder / "tiny.safetensors")
-    return folder / "tiny.safetensors", losses, folder, settings, sources
+    job = recipe.Job(sources, settings, folder)
+    losses = job.make(folder / "tiny.safetensors")
+    return folder / "tiny.safetensors", losses, folder, job
 
 
 def test_loss_falls(made):
@@ -64,11 +65,9 @@ def test_checkpoint_has_the_shipped_layout(made):
 
 
 def test_a_finished_run_resumes_to_the_same_weights(made):
-    from fewstep.benchmarks.base_model import recipe
-
-    file, losses, folder, settings, sources = made
+    file, losses, folder, job = made
     again = folder / "again.safetensors"
-    assert recipe.make(sources, settings, folder, again) == losses
+    assert job.make(again) == losses
     one, two = load_file(file), load_file(again)
     assert all(torch.equal(one[name], two[name]) for name in one)
 

@@ -52,8 +52,7 @@ def make(args: argparse.Namespace) -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     file = args.output or args.folder / SHIPPED.name
     embeddings = recipe.start_embeddings(args.folder)
-    made = {"minutes": args.minutes, "device": args.device, "embeddings": embeddings}
-    recipe.make(sources, settings, args.folder, file, **made)
+    recipe.Job(sources, settings, args.folder, args.minutes, args.device).make(file, embeddings)
     print(file)
 
 

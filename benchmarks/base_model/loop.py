@@ -28,7 +28,7 @@ class Run:
             self._load()
 
     def _load(self) -> None:
-        state = torch.load(self.file, weights_only=True)
+        state = torch.load(self.file, map_location="cpu", weights_only=True)
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema is not None:

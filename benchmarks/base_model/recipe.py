@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..quality import data
 from . import dataset, export, tokens, train, vae
@@ -36,47 +35,59 @@ def real_sources(cache: Path, font: Path | None) -> Sources:
     return Sources(data.load_pictures(cache, font, wide), wide, data.concepts())
 
 
-def budgets(recipe: Recipe, minutes: float | None) -> dict[str, Budget]:
-    """Return the budget of each phase: the recipe's steps, or shares of the minutes."""
-    steps = {"vae": recipe.vae_steps, "wide": recipe.wide_steps, "narrow": recipe.steps}
-    return {name: Budget(n, minutes and minutes * MINUTES_SHARE[name]) for name, n in steps.items()}
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of U-Net training: its concepts, the augmented latents of each picture, its steps."""
+
+    name: str
+    kinds: dict[str, str]
+    repeats: int
+    steps: int
 
 
-def make(
-    sources: Sources,
-    recipe: Recipe,
-    folder: Path,
-    file: Path,
-    *,
-    minutes: float | None = None,
-    device: str = "cpu",
-    embeddings: torch.Tensor | None = None,
-) -> dict[str, list[float]]:
-    """Make a checkpoint; every phase resumes from `folder`. Returns the losses of the two U-Net phases."""
-    limits = budgets(recipe, minutes)
-    seen, unseen = sources.for_vae()
-    net = vae.train(list(seen.values()), recipe, limits["vae"], folder, device)
-    made = {"vae_psnr_held_out": held_out_psnr(net, unseen, recipe)} if unseen else {}
-    model, losses = train.start(recipe, embeddings), {}
-    for name, kinds, repeats in (
-        ("wide", sources.wide, recipe.wide_repeats),
-        ("narrow", sources.narrow, recipe.repeats),
-    ):
-        if recipe.wide_steps or name == "narrow":
-            latents = encode(net, sources, kinds, repeats, recipe, folder / f"latents-{name}.npy", device)
-            averaged, losses[name] = train.train(model, latents, recipe, limits[name], folder / f"{name}.pt", device)
-    made |= {f"{name}_steps": len(values) for name, values in losses.items()}
-    made |= {f"{name}_loss": round(sum(v[-100:]) / len(v[-100:]), 4) for name, v in losses.items()}
-    export.save(averaged, net, file, recipe, made)
-    return losses
+@dataclass(frozen=True)
+class Job:
+    """A run of the recipe: every part resumes from `folder`. With `minutes` the phases last by the clock."""
 
+    sources: Sources
+    recipe: Recipe
+    folder: Path
+    minutes: float | None = None
+    device: str = "cpu"
 
-def encode(
-    net: nn.Module, sources: Sources, kinds: dict[str, str], repeats: int, recipe: Recipe, file: Path, device: str
-) -> Latents:
-    """Encode one phase's pictures."""
-    subjects = dataset.subjects_of(kinds, repeats, recipe.seed)
-    return dataset.encoded(net, sources.pictures, subjects, recipe.seed, file, device)
+    def budget(self, name: str, steps: int) -> Budget:
+        """Return the phase's steps, or its share of the minutes."""
+        return Budget(steps, self.minutes and self.minutes * MINUTES_SHARE[name])
+
+    def phases(self) -> list[Phase]:
+        """Return the phases of U-Net and text encoder that have steps."""
+        recipe, sources = self.recipe, self.sources
+        wide = Phase("wide", sources.wide, recipe.wide_repeats, recipe.wide_steps)
+        return [p for p in (wide, Phase("narrow", sources.narrow, recipe.repeats, recipe.steps)) if p.steps]
+
+    def latents(self, net: nn.Module, phase: Phase) -> Latents:
+        """Encode a phase's pictures, none more often than the phase can draw them."""
+        needed = phase.steps * self.recipe.batch // (2 * len(phase.kinds)) + 1
+        repeats = min(phase.repeats, needed) if self.minutes is None else phase.repeats
+        subjects = dataset.subjects_of(phase.kinds, repeats, self.recipe.seed)
+        file = self.folder / f"latents-{phase.name}.npy"
+        return dataset.encoded(net, self.sources.pictures, subjects, self.recipe.seed, file, self.device)
+
+    def make(self, file: Path, embeddings: Tensor | None = None) -> dict[str, list[float]]:
+        """Make the checkpoint. Returns the losses of the phases of U-Net and text encoder."""
+        seen, unseen = self.sources.for_vae()
+        limit = self.budget("vae", self.recipe.vae_steps)
+        net = vae.train(list(seen.values()), self.recipe, limit, self.folder, self.device)
+        made = {"vae_psnr_held_out": held_out_psnr(net, unseen, self.recipe)} if unseen else {}
+        model, losses = train.start(self.recipe, embeddings), {}
+        for phase in self.phases():
+            latents, limit = self.latents(net, phase), self.budget(phase.name, phase.steps)
+            state = self.folder / f"{phase.name}.pt"
+            average, losses[phase.name] = train.train(model, latents, self.recipe, limit, state, self.device)
+        made |= {f"{name}_steps": len(values) for name, values in losses.items()}
+        made |= {f"{name}_loss": round(sum(v[-100:]) / len(v[-100:]), 4) for name, v in losses.items()}
+        export.save(average, net, file, self.recipe, made)
+        return losses
 
 
 def held_out_psnr(net: nn.Module, pictures: Pictures, recipe: Recipe) -> float:
@@ -85,6 +96,6 @@ def held_out_psnr(net: nn.Module, pictures: Pictures, recipe: Recipe) -> float:
     return round(vae.psnr(net, data.real_pictures(pictures, subjects, recipe.seed)), 2)
 
 
-def start_embeddings(folder: Path) -> torch.Tensor | None:
+def start_embeddings(folder: Path) -> Tensor | None:
     """Return the PCA of MiniLM's vectors of the vocabulary, when that package is there."""
     return tokens.embeddings(Tokens().vocabulary(), folder / "tokens.pt")
