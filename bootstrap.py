@@ -1,8 +1,8 @@
 """Import the pack as `fewstep` without a host.
 
-ComfyUI loads this folder under a name of its own choosing, so inside the pack every import is relative. Tests, benchmarks
-and the launcher need the same modules with no ComfyUI installed: `register()` gives them a parent package `fewstep`
-whose path is this folder, without running the pack's `__init__.py`.
+ComfyUI loads this folder under a name of its own choosing, so inside the pack every import is relative. Tests,
+benchmarks and the launcher need the same modules with no ComfyUI installed: `register()` gives them a parent package
+`fewstep` whose path is this folder, without running the pack's `__init__.py`.
 """
 
 import sys

@@ -15,7 +15,12 @@ def model_keywords(model, hidden: Tensor, pooled: Tensor | None, height: int, wi
     latent = torch.zeros(1, model.model.latent_format.latent_channels, height // 8, width // 8)
     with torch.no_grad():
         found = model.model.extra_conds(
-            cross_attn=hidden, pooled_output=pooled, noise=latent, width=width, height=height, device=torch.device("cpu"),
+            cross_attn=hidden,
+            pooled_output=pooled,
+            noise=latent,
+            width=width,
+            height=height,
+            device=torch.device("cpu"),
             prompt_type="positive",
         )
     with torch.inference_mode(False):

@@ -1,6 +1,5 @@
 """Where files are: the host's named folders, extended by the pack's own `assets/`."""
 
-import logging
 from pathlib import Path
 
 try:
@@ -8,8 +7,8 @@ try:
 except ImportError:  # the PyPI host, when it is used in-process
     from comfy.cmd import folder_paths
 
-log = logging.getLogger(__name__)
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
+PROMPTS = ASSETS / "prompts"
 
 
 def register_assets() -> None:
@@ -18,3 +17,46 @@ def register_assets() -> None:
         path = str(ASSETS / kind)
         if path not in folder_paths.get_folder_paths(kind):
             folder_paths.add_model_folder_path(kind, path)
+
+
+def names(kind: str) -> list[str]:
+    """The files of a model folder, as the stock loaders list them."""
+    return folder_paths.get_filename_list(kind)
+
+
+def full_path(kind: str, name: str) -> str | None:
+    """The path of a listed file; None when it is not there or would leave its folder."""
+    if name not in names(kind):
+        return None
+    return folder_paths.get_full_path(kind, name)
+
+
+def inside(folder: Path, name: str, what: str) -> Path:
+    """folder / name, refused when the name leads out of the folder."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise ValueError(f"{what} {name!r} leads out of {folder}. Give a name inside it.")
+    return path
+
+
+def input_folder() -> Path:
+    return Path(folder_paths.get_input_directory())
+
+
+def output_folder() -> Path:
+    return Path(folder_paths.get_output_directory())
+
+
+def lora_folder() -> Path:
+    """Where new LoRAs go: the user's own loras folder, so that the lists show them at once."""
+    for path in map(Path, folder_paths.get_folder_paths("loras")):
+        if ASSETS not in path.parents:
+            return path
+    return ASSETS / "loras"
+
+
+def prompt_files() -> dict[str, Path]:
+    """Text files with one prompt per line: the input folder's and the pack's own."""
+    found = {path.name: path for path in sorted(PROMPTS.glob("*.txt"))}
+    found.update({path.name: path for path in sorted(input_folder().glob("*.txt"))})
+    return found

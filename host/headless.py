@@ -9,7 +9,9 @@ import tempfile
 from pathlib import Path
 
 
-def start(device: str = "cpu", comfyui: str | os.PathLike | None = None, workdir: str | os.PathLike | None = None) -> None:
+def start(
+    device: str = "cpu", comfyui: str | os.PathLike | None = None, workdir: str | os.PathLike | None = None
+) -> None:
     """Import the host once, on `device` ("cpu" or "auto"), and register the tiny base.
 
     comfyui: an upstream checkout; else the environment's COMFYUI_DIR; else the installed PyPI host.
@@ -26,7 +28,6 @@ def start(device: str = "cpu", comfyui: str | os.PathLike | None = None, workdir
         args.base_directory = str(workdir)
     else:
         args.cwd = str(workdir)
-        import comfy.model_management  # the PyPI host has import cycles that this order unties
     from . import folders, tiny_sd
 
     tiny_sd.register()

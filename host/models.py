@@ -59,9 +59,7 @@ class TrainingCopy:
         refuse_quantised(model.model.diffusion_model, node)
         with torch.inference_mode(False), torch.no_grad():
             patched = call_supported(model.clone, disable_dynamic=True)
-            call_supported(
-                model_management.load_models_gpu, [patched], force_patch_weights=True, force_full_load=True
-            )
+            call_supported(model_management.load_models_gpu, [patched], force_patch_weights=True, force_full_load=True)
             self.net = to_trainable(patched.model.diffusion_model, dtype).to(patched.load_device).eval()
             self.net.dtype = dtype
             self.base = copy.copy(patched.model)
@@ -81,7 +79,9 @@ class TrainingCopy:
     def sigmas(self) -> Tensor:
         """The sigma of each training timestep, [1000] fp32, rising."""
         if is_flow(self.sampling):
-            return torch.tensor([float(self.sampling.percent_to_sigma(1 - (t + 1) / 1000)) for t in range(1000)]).clamp(max=1)
+            return torch.tensor([float(self.sampling.percent_to_sigma(1 - (t + 1) / 1000)) for t in range(1000)]).clamp(
+                max=1
+            )
         return self.sampling.sigmas.detach().clone().float().cpu()
 
 
@@ -126,8 +126,11 @@ def diffusers_names(model) -> dict[str, str]:
 
 
 def lora_targets(model) -> list[str]:
-    """The Linear and Conv2d modules that LCM-LoRA adapts: all of them but the first and last convolution and the
-    time embedding, as names in the host's U-Net. Only modules with a diffusers name, so that every reader knows them."""
+    """The Linear and Conv2d modules that LCM-LoRA adapts, as names in the host's U-Net.
+
+    All but the first and last convolution and the time embedding, and only those with a diffusers name, so that every
+    reader knows them.
+    """
     outside = ("conv_in", "conv_out", "time_embedding", "add_embedding", "class_embedding")
     names = diffusers_names(model)
     return [

@@ -35,8 +35,16 @@ def sample_latents(
 
 
 def teacher_latents(
-    model, prompts: list[tuple[Tensor, Tensor | None]], empty: tuple[Tensor, Tensor | None], size: tuple[int, int], *,
-    seed: int, steps: int, cfg: float, batch: int = 16, on_batch: Callable[[int], None] = lambda done: None,
+    model,
+    prompts: list[tuple[Tensor, Tensor | None]],
+    empty: tuple[Tensor, Tensor | None],
+    size: tuple[int, int],
+    *,
+    seed: int,
+    steps: int,
+    cfg: float,
+    batch: int = 16,
+    on_batch: Callable[[int], None] = lambda done: None,
 ) -> Tensor:
     """One latent [c, h, w] per prompt, made by the model itself (DPM++ 2M, Karras), in the *model's* scale.
 
@@ -50,10 +58,57 @@ def teacher_latents(
         negative = conditioning([empty] * len(chosen))
         made.append(
             sample_latents(
-                model, conditioning(chosen), negative, noise, steps=steps, cfg=cfg, sampler="dpmpp_2m", scheduler="karras"
+                model,
+                conditioning(chosen),
+                negative,
+                noise,
+                steps=steps,
+                cfg=cfg,
+                sampler="dpmpp_2m",
+                scheduler="karras",
             )
         )
         on_batch(start + len(chosen))
     latents = torch.cat(made)
     with torch.inference_mode(False):
         return model.model.process_latent_in(latents.clone())
+
+
+def as_sampler(function: Callable, options: dict):
+    """A SAMPLER of the host from a function in k-diffusion's signature."""
+    from comfy.samplers import KSAMPLER
+
+    return KSAMPLER(function, extra_options=options)
+
+
+def sample_custom(model, seed: int, cfg: float, positive, negative, sampler, sigmas: Tensor, latent: dict) -> dict:
+    """The stock SamplerCustom: noise of the seed and the latent's batch_index, mask, previews, cancel. Gives LATENT."""
+    import comfy.sample
+
+    from .progress import preview_callback
+
+    samples = fix_channels(model, latent["samples"])
+    noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
+    made = comfy.sample.sample_custom(
+        model,
+        noise,
+        cfg,
+        sampler,
+        sigmas,
+        positive,
+        negative,
+        samples,
+        noise_mask=latent.get("noise_mask"),
+        callback=preview_callback(model, len(sigmas) - 1),
+        disable_pbar=False,
+        seed=seed,
+    )
+    return {**latent, "samples": made}
+
+
+def fix_channels(model, samples: Tensor) -> Tensor:
+    """An empty latent takes the channel count of the model, where the host knows how (later versions)."""
+    import comfy.sample
+
+    fix = getattr(comfy.sample, "fix_empty_latent_channels", None)
+    return fix(model, samples) if fix else samples

@@ -29,7 +29,14 @@ def consistency(x0: Tensor, y: Tensor, sigma: Tensor, timestep: float) -> Tensor
 
 @torch.no_grad()
 def sample_lcm(
-    model, x: Tensor, sigmas: Tensor, extra_args=None, callback=None, disable=None, *, seed: int | None = None,
+    model,
+    x: Tensor,
+    sigmas: Tensor,
+    extra_args=None,
+    callback=None,
+    disable=None,
+    *,
+    seed: int | None = None,
     pictures: list[int] | None = None,
 ) -> Tensor:
     """x0 = f(x_t); then noise it anew to the next sigma. The last step returns x0.

@@ -31,7 +31,7 @@ def expand(values: Tensor, x: Tensor) -> Tensor:
 
 
 def alpha_of(model_sampling, sigma: Tensor) -> Tensor:
-    """The coefficient of x0 at `sigma` in the sampler's coordinates: 1 for VP, 1 - sigma for flow. Same shape as sigma."""
+    """What multiplies x0 at `sigma` in the sampler's coordinates: 1 for VP, 1 - sigma for flow. Same shape as sigma."""
     return model_sampling.noise_scaling(sigma, torch.zeros_like(sigma), torch.ones_like(sigma))
 
 

@@ -12,8 +12,8 @@ from .schedule import alpha_of, is_flow, model_sampling_of, timestep_of
 def inner_sigma(model_sampling, sigma_next: Tensor, eta: float) -> Tensor:
     """sigma_s of the point that the deterministic jump aims at, s = floor((1 - eta) t') <= t'.
 
-    Flow models have no integer timesteps: sigma_s = (1 - eta) sigma'. At the end (sigma' = 0) a VP model jumps to t = 0,
-    whose sigma is not 0 (alphas_cumprod[0] = 0.99915 for SD), as diffusers does.
+    Flow models have no integer timesteps: sigma_s = (1 - eta) sigma'. At the end (sigma' = 0) a VP model jumps to
+    t = 0, whose sigma is not 0 (alphas_cumprod[0] = 0.99915 for SD), as diffusers does.
     """
     if is_flow(model_sampling):
         return (1 - eta) * sigma_next
@@ -26,8 +26,16 @@ def inner_sigma(model_sampling, sigma_next: Tensor, eta: float) -> Tensor:
 
 @torch.no_grad()
 def sample_tcd(
-    model, x: Tensor, sigmas: Tensor, extra_args=None, callback=None, disable=None, *, eta: float = 0.3,
-    seed: int | None = None, pictures: list[int] | None = None,
+    model,
+    x: Tensor,
+    sigmas: Tensor,
+    extra_args=None,
+    callback=None,
+    disable=None,
+    *,
+    eta: float = 0.3,
+    seed: int | None = None,
+    pictures: list[int] | None = None,
 ) -> Tensor:
     """Jump to s = (1 - eta) t', then noise back up to t'. eta 0 is DDIM, eta 1 noises from t = 0 as LCM does.
 

@@ -16,17 +16,17 @@ def require(condition: bool, message: str) -> None:
 class TrainConfig:
     """Settings of the loop; those of a method live with the method."""
 
-    steps: int = 1000                    # optimizer steps
-    batch_size: int = 12                 # samples per micro-batch
-    accumulate: int = 1                  # micro-batches per optimizer step
-    learning_rate: float = 1e-4          # AdamW; the LCM-LoRA recipe's value
-    warmup: int = 0                      # steps of linear warm-up
-    decay: str = "constant"              # "constant" or "cosine" (to zero at `steps`)
-    clip: float = 1.0                    # gradient norm
-    rank: int = 64                       # LoRA rank
-    alpha: float = 64.0                  # LoRA alpha; the delta is alpha / rank * B A
-    ema_decay: float = 0.0               # 0: the student itself is kept; else its moving average
-    precision: str = "fp32"              # of the forward pass; LoRA weights and losses stay fp32
+    steps: int = 1000  # optimizer steps
+    batch_size: int = 12  # samples per micro-batch
+    accumulate: int = 1  # micro-batches per optimizer step
+    learning_rate: float = 1e-4  # AdamW; the LCM-LoRA recipe's value
+    warmup: int = 0  # steps of linear warm-up
+    decay: str = "constant"  # "constant" or "cosine" (to zero at `steps`)
+    clip: float = 1.0  # gradient norm
+    rank: int = 64  # LoRA rank
+    alpha: float = 64.0  # LoRA alpha; the delta is alpha / rank * B A
+    ema_decay: float = 0.0  # 0: the student itself is kept; else its moving average
+    precision: str = "fp32"  # of the forward pass; LoRA weights and losses stay fp32
     gradient_checkpointing: bool = False
     seed: int = 0
     save_every: int = 500
@@ -39,7 +39,9 @@ class TrainConfig:
         require(self.learning_rate > 0, f"learning_rate must be positive, got {self.learning_rate}.")
         require(self.alpha > 0, f"LoRA alpha must be positive, got {self.alpha}. Equal to the rank is usual.")
         require(0 <= self.ema_decay < 1, f"ema_decay must lie in 0..1 (1 excluded), got {self.ema_decay}.")
-        require(self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
+        require(
+            self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}."
+        )
         require(self.decay in ("constant", "cosine"), f"decay must be constant or cosine, got {self.decay!r}.")
         require(self.warmup >= 0 and self.clip > 0, "warmup must not be negative, and clip must be positive.")
 

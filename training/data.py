@@ -27,9 +27,13 @@ class Examples:
     uncond: dict[str, Tensor]
 
     def __post_init__(self):
-        require(len(self.latents) > 0, "There is nothing to train on: no latents. Give pictures, or prompts to make some.")
+        require(
+            len(self.latents) > 0, "There is nothing to train on: no latents. Give pictures, or prompts to make some."
+        )
         require(len(self.latents) == len(self.prompts), "Every latent needs a prompt.")
-        require(bool(torch.isfinite(self.latents).all()), "The latents hold NaN or infinity. Check the VAE and pictures.")
+        require(
+            bool(torch.isfinite(self.latents).all()), "The latents hold NaN or infinity. Check the VAE and pictures."
+        )
 
     def __len__(self) -> int:
         return len(self.latents)

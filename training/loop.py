@@ -106,6 +106,8 @@ class Trainer:
                 logs[name] = logs.get(name, 0.0) + value / self.config.accumulate
         self.scaler.unscale_(optimizer)
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
+        if not self.scaler.is_enabled():  # a scaler skips the step of an overflow by itself
+            self.require_finite("gradient norm", float(norm))
         self.scaler.step(optimizer)
         self.scaler.update()
         optimizer.zero_grad(set_to_none=True)
@@ -117,15 +119,19 @@ class Trainer:
         for term, weight in turn.terms:
             with self.autocast():
                 loss, found = term(self.roles, self.path, batch)
-            value = float(loss)
-            if not math.isfinite(value):
-                raise NonFiniteLoss(
-                    f"The loss became {value} at step {self.step + 1}. The state of step {self.step} was kept: "
-                    "lower the learning rate or use bf16 or fp32, and resume."
-                )
+            value = float(loss.detach())
+            self.require_finite("loss", value)
             self.scaler.scale(loss * (weight / self.config.accumulate)).backward()
             logs.update({name: float(v) for name, v in found.items()}, loss=logs.get("loss", 0.0) + weight * value)
         return logs
+
+    def require_finite(self, what: str, value: float) -> None:
+        """Stop before the weights are touched, so that the state of the last step stays good."""
+        if not math.isfinite(value):
+            raise NonFiniteLoss(
+                f"The {what} became {value} at step {self.step + 1}. The state of step {self.step} is kept: "
+                "lower the learning rate, or use bf16 or fp32, and resume."
+            )
 
     def batch(self, micro: int):
         size = self.config.batch_size

@@ -9,7 +9,7 @@ from .terms import LCMOptions, consistency
 
 @dataclass(frozen=True)
 class Turn:
-    """role: who trains; terms: ((term, weight), ...), a term is `(roles, path, batch) -> (loss, logs)`; every: in steps."""
+    """role: who trains, every so many steps, on ((term, weight), ...); a term is `(roles, path, batch) -> (loss, logs)`."""
 
     role: str
     terms: tuple[tuple[Callable, float], ...]
@@ -18,7 +18,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Method:
-    """name and options go into the run's config and the file's metadata; sampler and schedule are what its student needs."""
+    """name and options go into the run's config and the file's metadata; sampler, schedule: what the student needs."""
 
     name: str
     options: object

@@ -1,7 +1,8 @@
 """Networks by role: teacher, student, target (moving average), critic.
 
-`roles(name, y, sigma, cond) -> x0`. With LoRA students all roles live on one base: the teacher is the base with adapters
-off, every other role is a named adapter. With full weights each role is a module of its own behind the same call.
+`roles(name, y, sigma, cond) -> x0`. With LoRA students all roles live on one base: the teacher is the base with
+adapters off, every other role is a named adapter. With full weights each role is a module of its own behind the
+same call.
 """
 
 from collections.abc import Callable
@@ -36,7 +37,9 @@ class LoraRoles:
     requires_grad, and a switch between forward and backward would silently drop the student's gradient.
     """
 
-    def __init__(self, net: nn.Module, denoise: Callable, targets: list[str], rank: int, alpha: float, roles=("student",)):
+    def __init__(
+        self, net: nn.Module, denoise: Callable, targets: list[str], rank: int, alpha: float, roles=("student",)
+    ):
         from peft import LoraConfig, inject_adapter_in_model
         from peft.tuners.lora import LoraLayer
 

@@ -32,7 +32,9 @@ class RunFolder:
         try:
             return json.loads(file.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
-            raise ValueError(f"{file} is not the settings of a FewStep run ({error}). Choose another run name.") from error
+            raise ValueError(
+                f"{file} is not the settings of a FewStep run ({error}). Choose another run name."
+            ) from error
 
     def states(self) -> list[Path]:
         """The state files, oldest first."""

@@ -30,22 +30,25 @@ class Batch:
 class LCMOptions:
     """Latent consistency distillation. Source: Luo et al. 2023 (LCM), algorithm 1; Luo et al. 2023 (LCM-LoRA)."""
 
-    skip: int = 20                 # timesteps between the two points of the trajectory (the paper's k)
-    grid: int = 50                 # points of the training grid, 50 = timesteps 19, 39, ..., 999
-    solver_steps: int = 1          # DDIM steps of the teacher within one skip; more for long skips
-    guidance_min: float = 7.5      # classifier-free guidance baked into the student, drawn uniformly
-    guidance_max: float = 7.5      # LCM-LoRA fixes 7.5; LCM draws 3..15 (w + 1)
-    loss: str = "huber"            # "huber" or "l2"
+    skip: int = 20  # timesteps between the two points of the trajectory (the paper's k)
+    grid: int = 50  # points of the training grid, 50 = timesteps 19, 39, ..., 999
+    solver_steps: int = 1  # DDIM steps of the teacher within one skip; more for long skips
+    guidance_min: float = 7.5  # classifier-free guidance baked into the student, drawn uniformly
+    guidance_max: float = 7.5  # LCM-LoRA fixes 7.5; LCM draws 3..15 (w + 1)
+    loss: str = "huber"  # "huber" or "l2"
     huber_c: float = 0.001
-    target: str = "student"        # "student" (stop-gradient, as LCM-LoRA) or "ema" (as LCM)
-    boundary: bool = True          # c_skip, c_out of the paper
+    target: str = "student"  # "student" (stop-gradient, as LCM-LoRA) or "ema" (as LCM)
+    boundary: bool = True  # c_skip, c_out of the paper
 
     def __post_init__(self):
-        require(1 <= self.grid <= 1000 and 1000 % self.grid == 0, f"LCM: grid must divide 1000, got {self.grid}. 50 is usual.")
+        require(
+            1 <= self.grid <= 1000 and 1000 % self.grid == 0,
+            f"LCM: grid must divide 1000, got {self.grid}. 50 is usual.",
+        )
         stride = 1000 // self.grid
         require(
             self.skip >= stride and self.skip % stride == 0,
-            f"LCM: skip must be a multiple of {stride} (the grid of {self.grid} has steps of {stride}), got {self.skip}.",
+            f"LCM: skip must be a multiple of {stride} (a step of the grid of {self.grid}), got {self.skip}.",
         )
         require(self.solver_steps >= 1, f"LCM: solver_steps must be at least 1, got {self.solver_steps}.")
         require(

@@ -22,7 +22,9 @@ def save(tensors: dict[str, Tensor], path: str | os.PathLike, metadata: dict[str
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary, metadata=metadata)
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
-        raise OSError(f"{path} could not be written: {error}. Nothing was changed; free some disk and try again.") from error
+        raise OSError(
+            f"{path} could not be written: {error}. Nothing was changed; free some disk and try again."
+        ) from error
     finally:
         Path(temporary).unlink(missing_ok=True)
 
@@ -34,7 +36,7 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     try:
         with safe_open(str(path), framework="pt", device="cpu") as file:
-            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}
+            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 (not a dict)
             return tensors, file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ValueError(

@@ -1,0 +1,147 @@
+"""What a run trains on: pictures of a folder, or latents that the teacher makes from prompts alone."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from ..training.config import require
+from ..training.data import Examples
+from ..weights import io
+from . import conditioning, sampling
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """prompts: what the teacher draws; folder: pictures with captions instead. width, height in pixels.
+
+    count: latents the teacher makes, in teacher_steps steps at guidance teacher_cfg.
+    """
+
+    prompts: tuple[str, ...]
+    folder: str | None
+    width: int
+    height: int
+    count: int
+    teacher_steps: int
+    teacher_cfg: float
+
+    def digest(self) -> str:
+        """A short name of exactly this data, for the cache and for resuming."""
+        return hashlib.blake2b(json.dumps(asdict(self)).encode(), digest_size=8).hexdigest()
+
+    def summary(self) -> str:
+        if self.folder:
+            return f"pictures of {Path(self.folder).name}"
+        return f"{self.count} latents the teacher made from {len(self.prompts)} prompts"
+
+
+def read_folder(folder: Path) -> list[tuple[Path, str]]:
+    """(picture, caption) pairs: the caption is the .txt file of the same name, else the file's name."""
+    require(
+        folder.is_dir(), f"FewStepDataset: there is no folder {folder}. Put the pictures into the host's input folder."
+    )
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
+    require(bool(files), f"FewStepDataset: {folder} holds no pictures ({', '.join(PICTURES)}).")
+    return [(path, caption_of(path)) for path in files]
+
+
+def caption_of(picture: Path) -> str:
+    text = picture.with_suffix(".txt")
+    if not text.exists():
+        return picture.stem.replace("_", " ")
+    try:
+        return text.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"FewStepDataset: {text} is not UTF-8 text. Save it as UTF-8.") from error
+
+
+def read_picture(path: Path, width: int, height: int) -> Tensor:
+    """[1, h, w, 3] in 0..1: transparent grounds become white, the middle is cropped to the wanted shape."""
+    try:
+        with Image.open(path) as opened:
+            picture = ImageOps.exif_transpose(opened).convert("RGBA")
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(
+            f"FewStepDataset: {path.name} cannot be read as a picture ({error}). Remove or replace it."
+        ) from error
+    flat = Image.new("RGBA", picture.size, "white")
+    flat.alpha_composite(picture)
+    fitted = ImageOps.fit(flat.convert("RGB"), (width, height), Image.Resampling.LANCZOS)
+    return torch.from_numpy(numpy.asarray(fitted, dtype=numpy.float32) / 255)[None]
+
+
+def build(
+    spec: DataSpec,
+    model,
+    clip,
+    vae,
+    seed: int,
+    cache: Path,
+    on_item: Callable[[int, int], None] = lambda done, total: None,
+) -> Examples:
+    """Latents and encoded prompts. Latents are kept in `cache` (a folder), so a resumed run makes them once.
+
+    on_item(done, total) is called after every batch and may raise to cancel.
+    """
+    pairs = read_folder(Path(spec.folder)) if spec.folder else []
+    prompts = [caption for _, caption in pairs] if pairs else list(spec.prompts)
+    require(
+        bool(prompts), "FewStepDataset: the prompt list is empty. Write one prompt per line, or choose a prompt file."
+    )
+    unique = list(dict.fromkeys(prompts))
+    encoded = {prompt: conditioning.encode_text(clip, prompt) for prompt in [*unique, ""]}
+
+    def make() -> Tensor:
+        if pairs:
+            require(vae is not None, "FewStepDistill: pictures need a VAE. Connect the vae input.")
+            return encode_pictures(spec, model, vae, [path for path, _ in pairs], on_item)
+        chosen = [encoded[prompts[i % len(prompts)]] for i in range(spec.count)]
+        return sampling.teacher_latents(
+            model,
+            chosen,
+            encoded[""],
+            (spec.height, spec.width),
+            seed=seed,
+            steps=spec.teacher_steps,
+            cfg=spec.teacher_cfg,
+            on_batch=lambda done: on_item(done, spec.count),
+        )
+
+    latents = cached(cache / f"latents-{spec.digest()}-{seed}.safetensors", make)
+    conds = [keywords(model, encoded[prompt], spec) for prompt in unique]
+    index = {prompt: i for i, prompt in enumerate(unique)}
+    owners = [index[prompts[i % len(prompts)]] for i in range(len(latents))]
+    return Examples(latents, owners, conds, keywords(model, encoded[""], spec))
+
+
+def keywords(model, encoded: tuple, spec: DataSpec) -> dict[str, Tensor]:
+    return conditioning.model_keywords(model, *encoded, spec.height, spec.width)
+
+
+def cached(path: Path, make: Callable[[], Tensor]) -> Tensor:
+    """The latents of an earlier run with the same data, or new ones."""
+    if path.exists():
+        return io.load(path)[0]["latents"]
+    latents = make()
+    io.save({"latents": latents}, path, {"made_by": "FewStep"})
+    return latents
+
+
+def encode_pictures(spec: DataSpec, model, vae, files: list[Path], on_item: Callable[[int, int], None]) -> Tensor:
+    """[n, c, h, w] in the model's scale."""
+    latents = []
+    for done, path in enumerate(files, 1):
+        with torch.inference_mode():
+            latents.append(vae.encode(read_picture(path, spec.width, spec.height)).float().cpu())
+        on_item(done, len(files))
+    with torch.inference_mode(False):
+        return model.model.process_latent_in(torch.cat(latents).clone())

@@ -1,0 +1,48 @@
+"""LoRAs on the host's MODEL: does a file fit, what matches, and the patched clone."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..weights import keys
+
+FAMILIES = {64: "the tiny base", 768: "SD1.5", 1024: "SD2.x", 2048: "SDXL"}
+
+
+@dataclass(frozen=True)
+class Match:
+    """Modules of a file that the model (or its text encoder) knows, and those it does not."""
+
+    matched: list[str]
+    unmatched: list[str]
+
+    @property
+    def share(self) -> float:
+        return len(self.matched) / max(len(self.matched) + len(self.unmatched), 1)
+
+
+def model_context(model) -> int | None:
+    """Width of the text context the model reads."""
+    return model.model.model_config.unet_config.get("context_dim")
+
+
+def family(width: int | None) -> str:
+    return FAMILIES.get(width, "an unknown base")
+
+
+def match(model, clip, tensors: dict[str, Tensor]) -> Match:
+    """Compare a file in kohya's form with the host's own key map."""
+    import comfy.lora
+
+    known = comfy.lora.model_lora_keys_unet(model.model, {})
+    if clip is not None:
+        known = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, known)
+    modules = keys.modules_of(tensors)
+    return Match([m for m in modules if m in known], [m for m in modules if m not in known])
+
+
+def apply(model, clip, tensors: dict[str, Tensor], strength: float):
+    """(MODEL, CLIP) with the LoRA on them; the inputs stay as they are. CLIP may be None."""
+    import comfy.sd
+
+    return comfy.sd.load_lora_for_models(model, clip, tensors, strength, strength if clip is not None else 0.0)

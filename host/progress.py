@@ -1,0 +1,30 @@
+"""Progress bars, pictures beside them, and cancel."""
+
+from comfy import model_management, utils
+from PIL import Image
+
+try:
+    import latent_preview
+except ImportError:  # the PyPI host, when it is used in-process
+    from comfy.cmd import latent_preview
+
+
+def preview_callback(model, steps: int):
+    """The host's own callback of a sampling loop: progress, preview picture, cancel."""
+    return latent_preview.prepare_callback(model, steps)
+
+
+def throw_if_cancelled() -> None:
+    """Raise the host's exception when the user has pressed cancel."""
+    model_management.throw_exception_if_processing_interrupted()
+
+
+class Progress:
+    """A progress bar of one node, with an optional picture."""
+
+    def __init__(self, total: int):
+        self.total, self.bar = total, utils.ProgressBar(total)
+
+    def show(self, done: int, picture: Image.Image | None = None) -> None:
+        preview = ("JPEG", picture, 512) if picture is not None else None
+        self.bar.update_absolute(done, self.total, preview)

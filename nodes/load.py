@@ -1,0 +1,125 @@
+"""A few-step LoRA together with the sampler, sigmas and guidance it was made for."""
+
+from ..host import folders, loras, sampling
+from ..samplers.schedule import SCHEDULES, sigmas_of
+from ..weights import families, io, keys
+from .sample import METHODS, sampler_options
+
+LEAST_MATCH = 0.9
+
+
+class FewStepLoadLora:
+    TITLE = "FewStep Load LoRA"
+    DESCRIPTION = (
+        "Loads a few-step LoRA and returns the sampler, sigmas and cfg it was made for: from its metadata when it was "
+        "trained by FewStep, else by its known name (LCM-LoRA, Hyper-SD, TCD, Lightning, PCM, DMD2)."
+    )
+    CATEGORY = "FewStep/loaders"
+    FUNCTION = "load"
+    RETURN_TYPES = ("MODEL", "CLIP", "SAMPLER", "SIGMAS", "FLOAT", "STRING")
+    RETURN_NAMES = ("model", "clip", "sampler", "sigmas", "cfg", "report")
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "model": ("MODEL",),
+                "lora_name": (folders.names("loras"), {"tooltip": "A .safetensors file in a loras folder."}),
+                "strength": (
+                    "FLOAT",
+                    {"default": 1.0, "min": -4.0, "max": 4.0, "step": 0.05, "tooltip": "1 is as made."},
+                ),
+                "steps": ("INT", {"default": 4, "min": 1, "max": 50, "tooltip": "Most files are made for 1-8."}),
+                "denoise": (
+                    "FLOAT",
+                    {"default": 1.0, "min": 0.01, "max": 1.0, "step": 0.01, "tooltip": "Below 1 for image to image."},
+                ),
+            },
+            "optional": {
+                "clip": ("CLIP", {"tooltip": "Only for files that carry text encoder weights too."}),
+                "negative_prompt": (
+                    "STRING",
+                    {"default": "", "tooltip": "For the report only: says when it will have no effect."},
+                ),
+                "lora_file": (
+                    "STRING",
+                    {"forceInput": True, "tooltip": "A name from FewStep Distill, instead of lora_name."},
+                ),
+            },
+        }
+
+    def load(self, model, lora_name, strength, steps, denoise, clip=None, negative_prompt="", lora_file=""):
+        name = lora_file or lora_name
+        tensors, metadata = read(name)
+        fit(name, tensors, model)
+        settings = families.from_metadata(metadata) or families.from_name(name) or unknown(name)
+        found = check_match(name, loras.match(model, clip, tensors))
+        patched, patched_clip = loras.apply(model, clip, tensors, strength)
+        timesteps = SCHEDULES[settings.schedule](steps, denoise)
+        sigmas = sigmas_of(patched.get_model_object("model_sampling"), timesteps)
+        sampler = sampling.as_sampler(
+            METHODS[settings.sampler][0], sampler_options(settings.sampler, settings.eta, None)
+        )
+        notes = families.advice(settings, steps, strength, negative_prompt)
+        return (patched, patched_clip, sampler, sigmas, settings.cfg, report(name, settings, found, timesteps, notes))
+
+
+def read(name: str) -> tuple[dict, dict]:
+    """Tensors (in kohya's form) and metadata of a file in a loras folder."""
+    path = folders.full_path("loras", name)
+    if path is None:
+        raise ValueError(f'FewStepLoadLora: "{name}" is in no loras folder. Refresh the list, or check the name.')
+    if not str(path).lower().endswith(".safetensors"):
+        raise ValueError(
+            f'FewStepLoadLora: "{name}" is not a .safetensors file, and other kinds can carry code. Convert it.'
+        )
+    try:
+        tensors, metadata = io.load(path)
+    except ValueError as error:
+        raise ValueError(f"FewStepLoadLora: {error}") from error
+    return keys.to_kohya(tensors), metadata
+
+
+def fit(name: str, tensors: dict, model) -> None:
+    """Refuse a LoRA of another base by its text context."""
+    theirs, ours = keys.context_width(tensors), loras.model_context(model)
+    if theirs is not None and ours is not None and theirs != ours:
+        raise ValueError(
+            f'FewStepLoadLora: "{name}" holds {loras.family(theirs)} weights (context {theirs}) but the model is '
+            f"{loras.family(ours)} ({ours}). Load a checkpoint of {loras.family(theirs)}, or another LoRA."
+        )
+
+
+def check_match(name: str, found: loras.Match) -> loras.Match:
+    if found.share < LEAST_MATCH:
+        example = found.unmatched[0] if found.unmatched else "the file is empty"
+        count = len(found.matched) + len(found.unmatched)
+        raise ValueError(
+            f'FewStepLoadLora: only {len(found.matched)} of {count} modules of "{name}" fit the model, not {example}. '
+            "It belongs to another kind of model."
+        )
+    return found
+
+
+def unknown(name: str):
+    raise ValueError(
+        f'FewStepLoadLora: "{name}" has no FewStep metadata and no known name, so its sampler cannot be told. '
+        "Rename it after its family (such as lcm-lora or Hyper-SD15-4steps-lora), or use the stock LoraLoader with "
+        "FewStepSampler and FewStepSchedule."
+    )
+
+
+def report(name: str, settings, found: loras.Match, timesteps: list[int], notes: list[str]) -> str:
+    lines = [
+        f"{name}: {settings.family}",
+        f"sampler {settings.sampler}" + (f", eta {settings.eta:g}" if settings.sampler == "tcd" else ""),
+        f"timesteps {', '.join(map(str, timesteps))}",
+        f"cfg {settings.cfg:g}",
+        f"{len(found.matched)} modules matched, {len(found.unmatched)} not"
+        + (f" ({', '.join(found.unmatched[:3])} ...)" if found.unmatched else ""),
+        *(f"Note: {note}" for note in notes),
+    ]
+    return "\n".join(lines)
+
+
+NODES = (FewStepLoadLora,)

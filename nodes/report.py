@@ -1,0 +1,49 @@
+"""What a training node says at its end: a picture of the loss, and a few lines of text."""
+
+import io
+
+import numpy
+import torch
+from PIL import Image
+from torch import Tensor
+
+
+def smooth(values: list[float], window: int = 25) -> list[float]:
+    """Running mean over at most `window` values."""
+    sums = numpy.cumsum([0.0, *values])
+    return [float(sums[i + 1] - sums[max(i + 1 - window, 0)]) / min(i + 1, window) for i in range(len(values))]
+
+
+def loss_picture(metrics: list[dict]) -> Tensor:
+    """[1, h, w, 3] in 0..1: the loss and its running mean, and the gradient norm below."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    steps = [record["step"] for record in metrics]
+    figure = Figure(figsize=(8, 5), dpi=100, layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
+    losses = [record["loss"] for record in metrics]
+    above.plot(steps, losses, color="0.8", linewidth=0.8)
+    above.plot(steps, smooth(losses), color="tab:blue")
+    above.set_ylabel("loss")
+    below.plot(steps, smooth([record["student_gradient"] for record in metrics]), color="tab:orange")
+    below.set(xlabel="step", ylabel="gradient norm")
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    picture = numpy.asarray(Image.open(buffer).convert("RGB"), dtype=numpy.float32) / 255
+    return torch.from_numpy(picture)[None]
+
+
+def summary(result, method, config) -> str:
+    """Steps, loss, time and where the student is."""
+    losses = smooth([record["loss"] for record in result.metrics])
+    seconds = sum(record["seconds"] for record in result.metrics)
+    return "\n".join(
+        [
+            f"{method.name}: {len(losses)} steps of {config.batch_size * config.accumulate} samples, {seconds:.0f} s",
+            f"loss {losses[0]:.5f} -> {losses[-1]:.5f} (running mean)",
+            f"rank {config.rank}, {result.parameters:,} parameters",
+            f"LoRA: {result.name}",
+            f"sample it with {method.sampler} on the {method.schedule} schedule, 1-8 steps, cfg 1",
+        ]
+    )

@@ -1,0 +1,101 @@
+"""Few-step samplers: as a SAMPLER for SamplerCustom, and as one node that does it all."""
+
+from ..host import sampling
+from ..samplers.ddim import sample_ddim
+from ..samplers.lcm import sample_lcm
+from ..samplers.schedule import SCHEDULES, sigmas_of
+from ..samplers.tcd import sample_tcd
+
+METHODS = {"lcm": (sample_lcm, "lcm"), "tcd": (sample_tcd, "lcm"), "ddim": (sample_ddim, "trailing")}
+METHOD = (
+    list(METHODS),
+    {
+        "default": "lcm",
+        "tooltip": "lcm: LCM and LCM-LoRA. tcd: TCD and Hyper-SD unified LoRAs. ddim: Hyper-SD N-step, Lightning, PCM.",
+    },
+)
+ETA = (
+    "FLOAT",
+    {
+        "default": 0.3,
+        "min": 0.0,
+        "max": 1.0,
+        "step": 0.05,
+        "tooltip": "TCD only: 0 is deterministic (DDIM), 1 noises as much as LCM. TCD's authors take 0.3 at 4 steps.",
+    },
+)
+
+
+def sampler_options(method: str, eta: float, seed: int | None, pictures: list[int] | None = None) -> dict:
+    """The options that the method's sampler function takes."""
+    options = {} if method == "ddim" else {"seed": seed, "pictures": pictures}
+    return {**options, "eta": eta} if method == "tcd" else options
+
+
+class FewStepSampler:
+    TITLE = "FewStep Sampler"
+    DESCRIPTION = "A few-step sampler for SamplerCustom. Pair it with FewStep Schedule."
+    CATEGORY = "FewStep/sampling"
+    FUNCTION = "build"
+    RETURN_TYPES = ("SAMPLER",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        seed = {
+            "default": -1,
+            "min": -1,
+            "max": 2**53,
+            "tooltip": "Seed of the step noise. -1: the sampling node's. Set it where there is none (DisableNoise).",
+        }
+        return {"required": {"method": METHOD, "eta": ETA, "noise_seed": ("INT", seed)}}
+
+    def build(self, method: str, eta: float, noise_seed: int):
+        function, _ = METHODS[method]
+        options = sampler_options(method, eta, None if noise_seed < 0 else noise_seed)
+        return (sampling.as_sampler(function, options),)
+
+
+class FewStepKSampler:
+    TITLE = "FewStep KSampler"
+    DESCRIPTION = "Noise, schedule and few-step sampler in one node. Takes the place of the stock KSampler."
+    CATEGORY = "FewStep/sampling"
+    FUNCTION = "sample"
+    RETURN_TYPES = ("LATENT",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "model": ("MODEL", {"tooltip": "A model with a few-step LoRA, or a distilled one."}),
+                "positive": ("CONDITIONING",),
+                "negative": ("CONDITIONING", {"tooltip": "Has no effect at cfg 1."}),
+                "latent": ("LATENT",),
+                "seed": ("INT", {"default": 0, "min": 0, "max": 2**64 - 1, "control_after_generate": True}),
+                "steps": (
+                    "INT",
+                    {"default": 4, "min": 1, "max": 50, "tooltip": "1-8; what the weights were made for."},
+                ),
+                "cfg": (
+                    "FLOAT",
+                    {
+                        "default": 1.0,
+                        "min": 0.0,
+                        "max": 30.0,
+                        "step": 0.1,
+                        "tooltip": "1 for distilled weights: guidance is in them, and a step is one network pass.",
+                    },
+                ),
+                "method": METHOD,
+                "eta": ETA,
+                "denoise": ("FLOAT", {"default": 1.0, "min": 0.01, "max": 1.0, "step": 0.01}),
+            }
+        }
+
+    def sample(self, model, positive, negative, latent, seed, steps, cfg, method, eta, denoise):
+        function, schedule = METHODS[method]
+        sigmas = sigmas_of(model.get_model_object("model_sampling"), SCHEDULES[schedule](steps, denoise))
+        sampler = sampling.as_sampler(function, sampler_options(method, eta, seed, latent.get("batch_index")))
+        return (sampling.sample_custom(model, seed, cfg, positive, negative, sampler, sigmas, latent),)
+
+
+NODES = (FewStepSampler, FewStepKSampler)
