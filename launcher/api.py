@@ -89,8 +89,9 @@ class Client:
             return await getattr(reply, read)()
 
     async def _run(self, workflow: Workflow, timeout: float | None, progress: Progress) -> Run:
+        options = {"max_msg_size": PREVIEWS, "timeout": aiohttp.ClientWSTimeout(ws_close=2.0)}
         socket = f"{self.url}/ws?clientId={self.id}"
-        async with aiohttp.ClientSession() as session, session.ws_connect(socket, max_msg_size=PREVIEWS) as messages:
+        async with aiohttp.ClientSession() as session, session.ws_connect(socket, **options) as messages:
             run = Run(await self._post(session, workflow))
             try:
                 await asyncio.wait_for(self._follow(messages, run, progress), timeout)

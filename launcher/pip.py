@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-COLLECTING = re.compile(r"^Collecting ([^\s<>=!~;\[(]+)")
-FETCHING = re.compile(r"^\s*(?:Downloading|Using cached) (?:\S*/)?([^\s/]+?)-[^\s]* \(([\d.]+ [kMG]?B)\)")
+COLLECTING = re.compile(r"^(?:Collecting|Processing) (?:\S*[/\\])?([A-Za-z0-9._]+(?:-[A-Za-z]+)*)")
+FETCHING = re.compile(r"^\s*(Downloading|Using cached) (?:\S*/)?([^\s/]+?)-\S*(?<!\.metadata) \(([\d.]+ [kMG]?B)\)")
 BYTES = re.compile(r"^Progress (\d+) of (\d+)")
 UNPACKING = "Installing collected packages: "
 WIDTH = 28
@@ -60,7 +60,7 @@ class Progress:
         self.stream = stream or sys.stdout
         self.live = self.stream.isatty()
         self.site = python.parent.parent
-        self.seen = 0
+        self.seen = self.fetched = 0
         self.package = ""
         self.watcher: Unpacking | None = None
 
@@ -70,8 +70,10 @@ class Progress:
             self.seen += 1
             self.show(f"[{self.seen}] looking up {match[1]}", settled=False)
         elif match := FETCHING.match(line):
-            self.package = f"{match[1]} ({match[2]})"
-            self.show(f"[{self.seen}] fetching {self.package}", settled=not line.lstrip().startswith("Using"))
+            self.fetched += 1
+            self.package = f"{match[2]} ({match[3]})"
+            number = f"[{self.fetched}/{max(self.seen, self.fetched)}]"
+            self.show(f"{number} fetching {self.package}", settled=match[1] == "Downloading")
         elif match := BYTES.match(line):
             self.show(f"{bar(int(match[1]), int(match[2]))} {self.package}", settled=False)
         elif line.startswith(UNPACKING):
