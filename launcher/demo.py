@@ -52,8 +52,9 @@ class Column:
 
     def heading(self, seconds: float) -> Heading:
         """Return what stands above the column."""
+        how = "lcm, cfg 1" if self.ours else "{sampler_name} {scheduler}, cfg {cfg:g}".format(**self.values)
         word = "pass" if self.passes == 1 else "passes"
-        return Heading(self.name, f"{self.passes} {word}, {seconds:.2f} s", self.ours)
+        return Heading(self.name, f"{how}\n{self.passes} {word}, {seconds:.2f} s", self.ours)
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def all_columns(subject: Subject) -> list[Column]:
     base = [
         Column("base, 25 steps", 25, 50, fast | {"scheduler": "karras"}),
         Column("base, 4 steps", 4, 8, fast),
-        Column("base, 4 passes", 4, 4, {"sampler_name": "ddim", "cfg": 1.0, "scheduler": "sgm_uniform"}),
+        Column("base, 4 steps, no CFG", 4, 4, {"sampler_name": "ddim", "cfg": 1.0, "scheduler": "sgm_uniform"}),
     ]
     word = {1: "step"}
     return base + [Column(f"LCM-LoRA, {n} {word.get(n, 'steps')}", n, n, ours=True) for n in (1, 2, 4, 8)]

@@ -7,13 +7,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 PAPER, INK, FAINT, OURS = "#ffffff", "#1c1c1e", "#6b6b70", "#0a7a4b"
 GAP = 10
+HEAD = 86  # height of the column headings
 LABELS = 170  # width of the row labels
 CELL = 192
 
 
 @dataclass(frozen=True)
 class Heading:
-    """A column's title, the line below it, and whether it is a result of this pack."""
+    """A column's title, up to two lines below it, and whether it is a result of this pack."""
 
     title: str
     detail: str = ""
@@ -32,7 +33,7 @@ def contact_sheet(
     check_shape(pictures, rows, columns)
     width = LABELS + len(columns) * (cell + GAP) + GAP
     notes = wrap(note, font(15), width - 4 * GAP) if note else []
-    top, bottom = (52 if title else GAP) + 66, GAP + 22 * len(notes)
+    top, bottom = (52 if title else GAP) + HEAD, GAP + 22 * len(notes)
     sheet = Image.new("RGB", (width, top + len(rows) * (cell + GAP) + bottom), PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((2 * GAP, 16), title, INK, font(26))
@@ -57,8 +58,9 @@ def check_shape(pictures: Sequence[Sequence], rows: Sequence[str], columns: Sequ
 def draw_heading(draw: ImageDraw.ImageDraw, heading: Heading, x: int, bottom: int, cell: int) -> None:
     """Write a column's title and detail above a coloured rule."""
     colour = OURS if heading.ours else INK
-    draw.text((x, bottom - 60), shorten(heading.title, font(19), cell), colour, font(19))
-    draw.text((x, bottom - 34), shorten(heading.detail, font(14), cell), FAINT, font(14))
+    draw.text((x, bottom - HEAD + 6), shorten(heading.title, font(19), cell), colour, font(19))
+    for number, line in enumerate(heading.detail.splitlines()[:2]):
+        draw.text((x, bottom - HEAD + 32 + 18 * number), shorten(line, font(14), cell), FAINT, font(14))
     draw.rectangle((x, bottom - 12, x + cell - 1, bottom - 9), colour if heading.ours else "#c9c9ce")
 
 

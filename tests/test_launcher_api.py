@@ -63,9 +63,9 @@ class Stub:
         self.loop.close()
 
     async def prompt(self, request):
+        self.go.set()
         if self.refusal:
             return web.json_response(self.refusal, status=400)
-        self.go.set()
         return web.json_response({"prompt_id": "p", "node_errors": {}})
 
     async def socket(self, request):

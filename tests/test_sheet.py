@@ -15,7 +15,7 @@ def drawn(note: str = "a note", cell: int = 64) -> Image.Image:
 
 def test_every_picture_stands_in_its_cell():
     cell, page = 64, drawn()
-    top = 52 + 66
+    top = 52 + sheet.HEAD
     assert page.width == sheet.LABELS + 2 * (cell + sheet.GAP) + sheet.GAP
     for line, row in enumerate(COLOURS):
         for number, colour in enumerate(row):
