@@ -1,0 +1,272 @@
+"""The samplers against diffusers' schedulers, given the same noise, and against their own rules."""
+
+import pytest
+import torch
+from fake_host import DiscreteSampling, FlowSampling, Model, mixture_model
+from fewstep.samplers import noise as step_noises
+from fewstep.samplers import schedule
+from fewstep.samplers.ddim import sample_ddim
+from fewstep.samplers.lcm import sample_lcm
+from fewstep.samplers.tcd import sample_tcd
+from gaussian import Mixture
+
+diffusers = pytest.importorskip("diffusers")
+
+BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+SHAPE = (2, 4, 8, 8)
+SEED = 11
+
+
+def network(x, t, prediction):
+    """A smooth stand-in for a U-Net, of the paper's x_t and the integer timestep: it believes in an x0 of unit size."""
+    sigma = DiscreteSampling().sigmas[int(t)]
+    a, s = 1 / (1 + sigma**2).sqrt(), sigma / (1 + sigma**2).sqrt()
+    x0 = torch.tanh(0.8 * x + 0.3 * torch.roll(x, 1, -1) + t / 2000)
+    eps = (x - a * x0) / s
+    return eps if prediction == "epsilon" else a * eps - s * x0
+
+
+def denoiser(prediction: str):
+    """x0 in the host's coordinates from `network`, as EPS and V_PREDICTION compute it."""
+    table = DiscreteSampling()
+
+    def x0(y, sigma, _):
+        s = sigma.view(-1, 1, 1, 1)
+        out = network(y / (1 + s**2).sqrt(), table.timestep(sigma[:1]).item(), prediction)
+        return y - s * out if prediction == "epsilon" else y / (1 + s**2) - s * out / (1 + s**2).sqrt()
+
+    return x0
+
+
+def run_diffusers(scheduler, timesteps, noise_at, **step_options):
+    """The scheduler's own loop on `network`, with our step noise in place of its generator's."""
+    x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(3))
+    for i, t in enumerate(timesteps):
+        out = network(x, int(t), scheduler.config.prediction_type)
+        following = timesteps[i + 1] if i + 1 < len(timesteps) else None
+        with noise_at(following):
+            step = scheduler.step(out, t, x, **step_options)
+        x, x0 = step.prev_sample, getattr(step, "denoised", None)
+    return x, x0
+
+
+@pytest.fixture
+def same_noise(monkeypatch):
+    """Make diffusers draw the noise that our sampler draws for the step that lands on a timestep."""
+    from contextlib import contextmanager
+
+    @contextmanager
+    def at(timestep):
+        def randn(shape, **_):
+            like = torch.empty(tuple(shape))
+            return step_noises.step_noise(like, SEED, int(timestep))
+
+        for module in ("scheduling_lcm", "scheduling_tcd", "scheduling_ddim"):
+            monkeypatch.setattr(getattr(diffusers.schedulers, module), "randn_tensor", randn)
+        yield
+
+    return at
+
+
+def run_ours(sampler, timesteps, prediction, **options):
+    """Our sampler from the same start, in the host's coordinates: y = x / a = x sqrt(1 + sigma^2)."""
+    model = Model(denoiser(prediction), DiscreteSampling())
+    sigmas = schedule.sigmas_of(model.model_sampling, timesteps)
+    x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(3))
+    return sampler(model, x * (1 + sigmas[0] ** 2).sqrt(), sigmas, {"seed": SEED}, **options)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("steps", range(1, 9))
+def test_lcm_agrees_with_diffusers(steps, prediction, same_noise):
+    scheduler = diffusers.LCMScheduler(**BETAS, prediction_type=prediction)
+    scheduler.set_timesteps(steps)
+    timesteps = schedule.lcm_timesteps(steps)
+    assert timesteps == scheduler.timesteps.tolist()
+    _, theirs = run_diffusers(scheduler, scheduler.timesteps, same_noise)
+    ours = run_ours(sample_lcm, timesteps, prediction)
+    assert (ours - theirs).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("steps", range(1, 9))
+def test_tcd_agrees_with_diffusers(steps, eta, prediction, same_noise):
+    scheduler = diffusers.TCDScheduler(**BETAS, prediction_type=prediction)
+    scheduler.set_timesteps(steps)
+    timesteps = schedule.lcm_timesteps(steps)
+    assert timesteps == scheduler.timesteps.tolist()
+    theirs, _ = run_diffusers(scheduler, scheduler.timesteps, same_noise, eta=eta)
+    ours = run_ours(sample_tcd, timesteps, prediction, eta=eta)
+    assert (ours - theirs).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("steps", [1, 2, 4, 5, 8])
+def test_ddim_agrees_with_diffusers(steps, prediction, same_noise):
+    """Defined where 1000 / steps is whole: diffusers steps by 1000 // N, not to the next listed timestep."""
+    scheduler = diffusers.DDIMScheduler(
+        **BETAS, prediction_type=prediction, timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True
+    )
+    scheduler.set_timesteps(steps)
+    timesteps = schedule.trailing_timesteps(steps)
+    assert timesteps == scheduler.timesteps.tolist()
+    theirs, _ = run_diffusers(scheduler, scheduler.timesteps, same_noise)
+    ours = run_ours(sample_ddim, timesteps, prediction)
+    assert (ours - theirs).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("strength", [0.3, 0.5, 0.8])
+def test_lcm_image_to_image_visits_diffusers_timesteps(strength):
+    scheduler = diffusers.LCMScheduler(**BETAS)
+    scheduler.set_timesteps(4, strength=strength)
+    assert schedule.lcm_timesteps(4, strength) == scheduler.timesteps.tolist()
+
+
+def start(model, count: int = 4, seed: int = 5):
+    noise = torch.randn((count, 2, 1, 1), generator=torch.Generator().manual_seed(seed))
+    sigmas = schedule.sigmas_of(model.model_sampling, schedule.lcm_timesteps(4))
+    return model.model_sampling.noise_scaling(sigmas[0], noise, torch.zeros_like(noise)), sigmas
+
+
+SAMPLERS = [
+    (sample_lcm, {}),
+    (sample_tcd, {"eta": 0.0}),
+    (sample_tcd, {"eta": 0.3}),
+    (sample_tcd, {"eta": 1.0}),
+    (sample_ddim, {}),
+]
+
+
+@pytest.mark.parametrize("flow", [False, True])
+@pytest.mark.parametrize("sampler, options", SAMPLERS)
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_split_sigmas_equal_unsplit(sampler, options, flow, cut):
+    model = mixture_model(torch.tensor([0, 1, 0, 1]), flow)
+    x, sigmas = start(model)
+    whole = sampler(model, x, sigmas, {"seed": SEED}, **options)
+    half = sampler(model, x, sigmas[: cut + 1], {"seed": SEED}, **options)
+    # The second node has no noise of its own, so the host passes seed 0 and the widget's seed counts.
+    seeded = {} if sampler is sample_ddim else {"seed": SEED}
+    assert torch.equal(sampler(model, half, sigmas[cut:], {"seed": 0}, **options, **seeded), whole)
+
+
+@pytest.mark.parametrize("flow", [False, True])
+@pytest.mark.parametrize("sampler, options", SAMPLERS)
+def test_a_batch_equals_its_single_pictures(sampler, options, flow):
+    """Picture i alone, under its index in the batch (the host's batch_index), is picture i of the batch."""
+    labels = torch.tensor([0, 1, 0, 1])
+    x, sigmas = start(mixture_model(labels, flow))
+    whole = sampler(mixture_model(labels, flow), x, sigmas, {"seed": SEED}, **options)
+    for i in range(4):
+        index = {} if sampler is sample_ddim else {"pictures": [i]}
+        model = mixture_model(labels[i : i + 1], flow)
+        single = sampler(model, x[i : i + 1], sigmas, {"seed": SEED}, **options, **index)
+        assert torch.allclose(single, whole[i : i + 1], atol=1e-6)
+
+
+def test_step_noise_is_new_at_every_step_and_for_every_seed_and_picture():
+    x = torch.empty(2, 4, 8, 8)
+    drawn = [step_noises.step_noise(x, seed, t) for seed in (0, 1) for t in (759, 499)]
+    pictures = torch.cat(drawn).flatten(1)
+    assert torch.equal(drawn[0], step_noises.step_noise(x, 0, 759))
+    correlation = torch.corrcoef(pictures) - torch.eye(len(pictures))
+    assert correlation.abs().max() < 0.25
+    initial = torch.randn((2, 4, 8, 8), generator=torch.Generator().manual_seed(0))
+    assert torch.corrcoef(torch.cat([initial, drawn[0]]).flatten(1))[:2, 2:].abs().max() < 0.25
+
+
+def test_eta_changes_the_picture():
+    model = mixture_model(torch.zeros(64, dtype=torch.long))
+    x, sigmas = start(model, 64)
+    made = [sample_tcd(model, x, sigmas, {"seed": SEED}, eta=eta) for eta in (0.0, 0.3, 1.0)]
+    assert (made[0] - made[1]).abs().mean() > 0.01 and (made[1] - made[2]).abs().mean() > 0.01
+
+
+def test_tcd_without_noise_is_ddim_until_the_last_step():
+    model = mixture_model(torch.tensor([0, 1, 0, 1]))
+    x, sigmas = start(model)
+    assert torch.allclose(
+        sample_tcd(model, x, sigmas[:-1], {}, eta=0.0), sample_ddim(model, x, sigmas[:-1], {}), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("sampler, options", SAMPLERS)
+def test_flow_models_end_on_the_data(sampler, options):
+    """50 steps on a rectified-flow model with the exact velocity reach the mixture's modes."""
+    labels = torch.arange(256) % 2
+    model = mixture_model(labels, flow=True)
+    noise = torch.randn((256, 2, 1, 1), generator=torch.Generator().manual_seed(1))
+    sigmas = schedule.sigmas_of(FlowSampling(), schedule.trailing_timesteps(50))
+    assert sigmas[0] == 1
+    made = sampler(model, noise, sigmas, {"seed": SEED}, **options).flatten(1)
+    from gaussian import centers
+
+    nearest = torch.cdist(made, centers())
+    assert (nearest.argmin(1) % 2 == labels).float().mean() > 0.98
+    assert nearest.min(1).values.mean() < 0.25
+
+
+def test_callback_gets_the_denoised_picture():
+    seen = []
+    model = mixture_model(torch.tensor([0, 1, 0, 1]))
+    x, sigmas = start(model)
+    sample_lcm(model, x, sigmas, {"seed": SEED}, seen.append)
+    assert [entry["i"] for entry in seen] == [0, 1, 2, 3]
+    assert all(entry["denoised"].shape == x.shape for entry in seen)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: schedule.lcm_timesteps(0), "steps must lie in 1..50"),
+        (lambda: schedule.lcm_timesteps(51), "steps must lie in 1..50"),
+        (lambda: schedule.lcm_timesteps(4, 0.02), "raise denoise"),
+        (lambda: schedule.trailing_timesteps(0), "steps must lie in 1..1000"),
+        (lambda: schedule.parse_timesteps("999, x"), "expected integers"),
+        (lambda: schedule.parse_timesteps("249, 999"), "falling"),
+        (lambda: schedule.parse_timesteps("1000"), "999..0"),
+        (lambda: schedule.parse_timesteps(""), "falling"),
+        (lambda: sample_tcd(None, torch.zeros(1), torch.zeros(2), eta=1.5), "eta must lie in 0..1"),
+        (lambda: step_noises.step_noise(torch.zeros(2, 1), 0, 1, [0]), "picture indices"),
+    ],
+)
+def test_impossible_settings_are_refused_in_words(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_the_models_own_patched_sampling_is_used():
+    """A model_sampling patch on the MODEL counts, not the one of the network underneath."""
+
+    class Patcher:
+        def get_model_object(self, name):
+            assert name == "model_sampling"
+            return "patched"
+
+    class Guider:
+        model_patcher = Patcher()
+        inner_model = None
+
+    class Wrapper:
+        inner_model = Guider()
+
+    assert schedule.model_sampling_of(Wrapper()) == "patched"
+    with pytest.raises(TypeError, match="model_sampling"):
+        schedule.model_sampling_of(object())
+
+
+def test_known_timestep_lists():
+    assert schedule.lcm_timesteps(4) == [999, 759, 499, 259]
+    assert schedule.lcm_timesteps(8) == [999, 879, 759, 639, 499, 379, 259, 139]
+    assert schedule.trailing_timesteps(4) == [999, 749, 499, 249]
+    assert schedule.trailing_timesteps(3) == [999, 666, 332]
+    assert schedule.parse_timesteps("999, 749 499,249") == [999, 749, 499, 249]
+
+
+def test_the_exact_teacher_is_a_denoiser():
+    """At small sigma it returns its input, at large sigma the mean of the class."""
+    mixture, cond = Mixture(), {"label": torch.tensor([[0]])}
+    x = torch.tensor([[1.3, 0.0]]).view(1, 2, 1, 1)
+    assert torch.allclose(mixture(x, torch.tensor([0.001]), cond), x, atol=1e-4)
+    assert mixture(x, torch.tensor([100.0]), cond).abs().max() < 0.05
