@@ -5,6 +5,7 @@ adapters off, every other role is a named adapter. With full weights each role i
 same call.
 """
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -46,8 +47,10 @@ class LoraRoles:
         self.net, self.denoise, self.active = net, denoise, TEACHER
         net.requires_grad_(False)
         config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets), lora_dropout=0.0, bias="none")
-        for role in roles:
-            inject_adapter_in_model(config, net, adapter_name=role)
+        with warnings.catch_warnings():  # several adapters on one base are the point here
+            warnings.filterwarnings("ignore", message="Already found a `peft_config`")
+            for role in roles:
+                inject_adapter_in_model(config, net, adapter_name=role)
         self.layers = {name: layer for name, layer in net.named_modules() if isinstance(layer, LoraLayer)}
         for role in roles:
             for parameter in self.parameters(role).values():
