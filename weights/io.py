@@ -1,7 +1,6 @@
 """safetensors in and out: metadata strings, atomic writes, sentences for broken files."""
 
 import os
-import tempfile
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -16,8 +15,7 @@ def save(tensors: dict[str, Tensor], path: str | os.PathLike, metadata: dict[str
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-    os.close(handle)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary, metadata=metadata)
         os.replace(temporary, path)
@@ -26,7 +24,7 @@ def save(tensors: dict[str, Tensor], path: str | os.PathLike, metadata: dict[str
             f"{path} could not be written: {error}. Nothing was changed; free some disk and try again."
         ) from error
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def load(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -1,0 +1,283 @@
+"""The nodes in a real ComfyUI, through /prompt: every API workflow, every UI workflow, and what goes wrong."""
+
+import json
+import threading
+from pathlib import Path
+
+import numpy
+import pytest
+from ui_format import inputs_of, is_widget, to_ui
+
+ROOT = Path(__file__).resolve().parent.parent
+API = sorted((ROOT / "workflows" / "api").glob("*.json"))
+UI = sorted((ROOT / "workflows").glob("*.json"))
+
+
+def read(file: Path) -> dict:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def api(name: str, **changes) -> dict:
+    """An API workflow with inputs replaced: api("distil", node_5={"steps": 2})."""
+    workflow = read(ROOT / "workflows" / "api" / f"{name}.json")
+    for key, inputs in changes.items():
+        workflow[key.removeprefix("node_")]["inputs"].update(inputs)
+    return workflow
+
+
+def pictures(client, workflow: dict) -> dict[str, list[numpy.ndarray]]:
+    """{file name prefix: pictures [h, w, 3] in 0..1} of a finished workflow."""
+    found: dict[str, list] = {}
+    for node in client.submit(workflow, timeout=600).values():
+        for image in node.get("images", []):
+            picture = numpy.asarray(client.picture(image).convert("RGB"), dtype=numpy.float32) / 255
+            found.setdefault(image["filename"].rsplit("_", 2)[0], []).append(picture)
+    return found
+
+
+def assert_is_a_picture(picture: numpy.ndarray) -> None:
+    """Not grey, not noise: contrast, and neighbours that are alike."""
+    roughness = numpy.abs(numpy.diff(picture, axis=1)).mean()
+    assert picture.std() > 0.08, f"grey: {picture.std():.3f}"
+    assert roughness < 0.5 * picture.std(), f"noise: {roughness:.3f} of {picture.std():.3f}"
+
+
+SHORT = {"distil_lcm_lora": {"node_3": {"count": 16}, "node_5": {"steps": 4, "batch_size": 4, "preview_every": 2}}}
+
+
+@pytest.mark.parametrize("file", API, ids=lambda file: file.stem)
+def test_every_api_workflow_makes_pictures(file, client):
+    made = pictures(client, api(file.stem, **SHORT.get(file.stem, {})))
+    assert made
+    for found in made.values():
+        for picture in found:
+            assert_is_a_picture(picture)
+
+
+@pytest.mark.parametrize("file", UI, ids=lambda file: file.stem)
+def test_every_ui_workflow_opens_and_is_its_api_twin(file, object_info):
+    """Every node is known, widgets line up by number and kind, and a conversion of the API workflow gives this file."""
+    workflow = read(file)
+    for node in workflow["nodes"]:
+        info = object_info[node["type"]]
+        widgets = [name for name, spec in inputs_of(info).items() if is_widget(spec)]
+        seeds = sum(name in ("seed", "noise_seed") for name in widgets)
+        assert len(node["widgets_values"]) in (len(widgets), len(widgets) + seeds), node["type"]
+        for socket in node["inputs"]:
+            assert socket["name"] in inputs_of(info), (node["type"], socket["name"])
+    twin = to_ui(read(ROOT / "workflows" / "api" / file.name), object_info)
+    assert [n["type"] for n in workflow["nodes"]] == [n["type"] for n in twin["nodes"]]
+    assert workflow["links"] == twin["links"]
+    ours = [n["widgets_values"] for n in workflow["nodes"] if n["type"].startswith("FewStep")]
+    assert ours == [n["widgets_values"] for n in twin["nodes"] if n["type"].startswith("FewStep")]
+
+
+def test_every_api_workflow_has_a_ui_twin():
+    stock_only = {"base_text_to_image"}
+    assert {file.stem for file in API} - stock_only == {file.stem for file in UI}
+
+
+def test_every_widget_has_a_tooltip_or_speaks_for_itself(object_info):
+    plain = {"model", "clip", "vae", "positive", "negative", "latent", "seed", "steps", "height", "denoise", "decay"}
+    plain |= {"data", "method", "guidance_min", "huber_c", "preview_every", "save_every"}
+    for name, info in object_info.items():
+        if name.startswith("FewStep"):
+            assert info["description"], name
+            for widget, spec in inputs_of(info).items():
+                assert widget in plain or (len(spec) > 1 and spec[1].get("tooltip")), (name, widget)
+
+
+def test_four_steps_of_the_student_are_far_from_grey_and_differ_by_seed(client):
+    first = pictures(client, api("text_to_image_4_steps"))["fewstep_4_steps"]
+    again = pictures(client, api("text_to_image_4_steps", node_6={"noise_seed": 2}))["fewstep_4_steps"]
+    assert len(first) == 4 and abs(first[0] - again[0]).mean() > 0.01
+    assert abs(first[0] - first[1]).mean() > 0.01
+
+
+def k_sampler(steps=4, method="lcm", eta=0.3, seed=7, batch=4, prompt="crab, 3d style") -> dict:
+    """Text to image through FewStepKSampler with the student."""
+    workflow = api("image_to_image")
+    for key in ("4", "8", "10", "12"):
+        del workflow[key]
+    workflow["3"]["inputs"]["text"] = prompt
+    workflow["6"]["inputs"]["batch_size"] = batch
+    workflow["7"]["inputs"].update(steps=steps, method=method, eta=eta, seed=seed)
+    return workflow
+
+
+@pytest.mark.parametrize("method", ["lcm", "tcd", "ddim"])
+def test_a_picture_cut_out_of_a_batch_stays_the_same(method, client):
+    """LatentFromBatch hands on batch_index, and with it the initial and the step noise of that picture."""
+    whole = pictures(client, k_sampler(method=method))["fewstep_before"]
+    for i in (0, 3):
+        workflow = k_sampler(method=method)
+        inputs = {"samples": ["6", 0], "batch_index": i, "length": 1}
+        workflow["20"] = {"class_type": "LatentFromBatch", "inputs": inputs}
+        workflow["7"]["inputs"]["latent"] = ["20", 0]
+        (single,) = pictures(client, workflow)["fewstep_before"]
+        assert abs(single - whole[i]).max() <= 2 / 255
+
+
+def test_split_sigmas_in_the_host_equal_unsplit(client):
+    """SamplerCustom twice, the second without noise of its own, equals SamplerCustom once."""
+    whole = api("text_to_image_4_steps", node_5={"batch_size": 1})
+    whole["20"] = {"class_type": "FewStepSampler", "inputs": {"method": "lcm", "eta": 0.3, "noise_seed": 5}}
+    whole["6"]["inputs"]["sampler"] = ["20", 0]
+    (unsplit,) = pictures(client, whole)["fewstep_4_steps"]
+    split = json.loads(json.dumps(whole))
+    split["21"] = {"class_type": "SplitSigmas", "inputs": {"sigmas": ["2", 3], "step": 2}}
+    split["6"]["inputs"]["sigmas"] = ["21", 0]
+    second = {**split["6"]["inputs"], "add_noise": False, "sigmas": ["21", 1], "latent_image": ["6", 0]}
+    split["22"] = {"class_type": "SamplerCustom", "inputs": second}
+    split["7"]["inputs"]["samples"] = ["22", 0]
+    (made,) = pictures(client, split)["fewstep_4_steps"]
+    assert abs(made - unsplit).max() <= 2 / 255
+
+
+def test_image_to_image_keeps_the_layout(client):
+    made = pictures(client, api("image_to_image"))
+    same = numpy.mean([abs(a - b).mean() for a, b in zip(made["fewstep_before"], made["fewstep_after"])])
+    other = numpy.mean([abs(a - b).mean() for a, b in zip(made["fewstep_before"], made["fewstep_after"][::-1])])
+    assert same < other
+
+
+def test_an_inpainting_mask_keeps_what_it_covers(client):
+    """SetLatentNoiseMask with the left half masked out: that half stays the picture before."""
+    workflow = api("image_to_image", node_8={"denoise": 1.0})
+    workflow["20"] = {"class_type": "SolidMask", "inputs": {"value": 1.0, "width": 96, "height": 96}}
+    workflow["21"] = {"class_type": "SolidMask", "inputs": {"value": 0.0, "width": 48, "height": 96}}
+    inputs = {"destination": ["20", 0], "source": ["21", 0], "x": 0, "y": 0, "operation": "multiply"}
+    workflow["22"] = {"class_type": "MaskComposite", "inputs": inputs}
+    workflow["23"] = {"class_type": "SetLatentNoiseMask", "inputs": {"samples": ["7", 0], "mask": ["22", 0]}}
+    workflow["8"]["inputs"]["latent"] = ["23", 0]
+    made = pictures(client, workflow)
+    change = abs(numpy.array(made["fewstep_before"]) - numpy.array(made["fewstep_after"]))
+    assert change[:, :, :32].mean() < 0.03 < change[:, :, 56:].mean()
+
+
+def test_the_student_of_the_graph_is_listed_at_once_and_loads_again(client, host):
+    short = SHORT["distil_lcm_lora"]
+    pictures(client, api("distil_lcm_lora", node_3=short["node_3"], node_5={**short["node_5"], "run_name": "listed"}))
+    name = str(Path("fewstep") / "listed.safetensors")
+    assert name in inputs_of(client.object_info()["FewStepLoadLora"])["lora_name"][0]
+    assert name in inputs_of(client.object_info()["LoraLoader"])["lora_name"][0]
+    made = pictures(client, api("text_to_image_4_steps", node_2={"lora_name": name}))
+    assert made["fewstep_4_steps"]
+    folder = host.workdir / "output" / "fewstep_runs" / "listed"
+    assert (folder / "config.json").exists() and list(folder.glob("state-4.safetensors"))
+
+
+def test_cancel_stops_the_training_and_the_run_goes_on_later(client, host):
+    """The interrupt button: the run folder holds the last step, and queueing it again finishes it."""
+    workflow = api(
+        "distil_lcm_lora", node_3={"count": 8}, node_5={"run_name": "cancelled", "steps": 12, "batch_size": 4}
+    )
+    metrics = host.workdir / "output" / "fewstep_runs" / "cancelled" / "metrics.jsonl"
+    stop = threading.Event()
+
+    def cancel_after_two_steps():
+        while not stop.wait(0.05):
+            if metrics.exists() and len(metrics.read_text().splitlines()) >= 2:
+                client.interrupt()
+                stop.set()
+
+    watcher = threading.Thread(target=cancel_after_two_steps)
+    watcher.start()
+    try:
+        with pytest.raises(RuntimeError, match="(?i)interrupt|cancel"):
+            client.submit(workflow, timeout=600)
+    finally:
+        stop.set()
+        watcher.join()
+    done = len(metrics.read_text().splitlines())
+    assert 2 <= done < 12
+    client.submit(workflow, timeout=600)
+    assert [json.loads(line)["step"] for line in metrics.read_text().splitlines()] == list(range(1, 13))
+
+
+def write_bad_loras(folder: Path) -> None:
+    """Files that must be refused with a sentence."""
+    import torch
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = (ROOT / "assets" / "loras" / "fewstep-tiny-sd-lcm-lora.safetensors").read_bytes()
+    (folder / "lcm-lora-cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    (folder / "lcm-lora-empty.safetensors").write_bytes(b"")
+    (folder / "lcm-lora-pickle.pt").write_bytes(b"\x80\x04K\x01.")
+    (folder / "nameless.safetensors").write_bytes(b"")
+    attention = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+    sdxl = {f"{attention}.lora_down.weight": torch.zeros(4, 2048), f"{attention}.lora_up.weight": torch.zeros(64, 4)}
+    save_file(sdxl, folder / "lcm-lora-sdxl.safetensors")
+    other = {
+        "lora_unet_blocks_9_x.lora_down.weight": torch.zeros(4, 8),
+        "lora_unet_blocks_9_x.lora_up.weight": torch.zeros(8, 4),
+    }
+    save_file(other, folder / "lcm-lora-other.safetensors")
+    fits = {f"{attention}.lora_down.weight": torch.zeros(4, 64), f"{attention}.lora_up.weight": torch.zeros(64, 4)}
+    save_file(fits, folder / "nameless.safetensors")
+
+
+LOAD_ERRORS = [
+    ("lcm-lora-cut.safetensors", "cannot be read as a safetensors file"),
+    ("lcm-lora-empty.safetensors", "cannot be read as a safetensors file"),
+    ("lcm-lora-pickle.pt", "not a .safetensors file"),
+    ("lcm-lora-sdxl.safetensors", r"holds SDXL weights \(context 2048\) but the model is the tiny base \(64\)"),
+    ("lcm-lora-other.safetensors", "only 0 of 1 modules"),
+    ("nameless.safetensors", "no known name"),
+]
+
+
+@pytest.mark.parametrize("name, message", LOAD_ERRORS)
+def test_bad_lora_files_get_a_sentence_and_the_host_goes_on(name, message, client, host):
+    write_bad_loras(host.workdir / "models" / "loras")
+    with pytest.raises(RuntimeError, match=message) as error:
+        client.submit(api("text_to_image_4_steps", node_2={"lora_name": name}), timeout=120)
+    assert "FewStepLoadLora" in str(error.value)
+
+
+TRAIN_ERRORS = [
+    ({"node_2": {"file": "none", "text": " \n "}}, "FewStepPrompts: there is no prompt"),
+    ({"node_3": {"folder": "nowhere"}}, "FewStepDataset: there is no folder"),
+    ({"node_3": {"folder": "../.."}}, "leads out of"),
+    ({"node_3": {"folder": "broken"}}, "torn.png cannot be read as a picture"),
+    ({"node_3": {"folder": "bare"}}, "holds no pictures"),
+    ({"node_4": {"skip": 30}}, "multiple of 20"),
+    ({"node_4": {"guidance_min": 5.0}}, "min <= max"),
+    ({"node_4": {"target": "ema"}, "node_5": {"ema_decay": 0.0}}, "ema_decay is 0"),
+    ({"node_5": {"run_name": ""}}, "run_name is empty"),
+    ({"node_5": {"run_name": "../escape"}}, "leads out of"),
+    ({"node_5": {"run_name": "here", "resume": False}}, "exists. Turn resume on"),
+]
+
+
+@pytest.mark.parametrize("changes, message", TRAIN_ERRORS)
+def test_bad_training_input_gets_a_sentence(changes, message, client, host):
+    (host.workdir / "input" / "bare").mkdir(parents=True, exist_ok=True)
+    (host.workdir / "input" / "broken").mkdir(exist_ok=True)
+    (host.workdir / "input" / "broken" / "torn.png").write_bytes(b"\x89PNG no picture")
+    here = host.workdir / "output" / "fewstep_runs" / "here"
+    here.mkdir(parents=True, exist_ok=True)
+    (here / "config.json").write_text("{}")
+    short = {"node_5": {"steps": 2, "batch_size": 2, "run_name": "errors"}, "node_3": {"count": 2}}
+    merged = {key: {**short.get(key, {}), **changes.get(key, {})} for key in {*short, *changes}}
+    with pytest.raises(RuntimeError, match=message):
+        client.submit(api("distil_lcm_lora", **merged), timeout=300)
+
+
+def test_pictures_of_a_folder_with_captions_can_be_trained_on(client, host):
+    from PIL import Image, ImageDraw
+
+    folder = host.workdir / "input" / "drawings"
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, colour in enumerate(("red", "blue", "green")):
+        picture = Image.new("RGBA", (120 + 8 * i, 100), (0, 0, 0, 0))
+        ImageDraw.Draw(picture).ellipse((20, 10, 90, 80), fill=colour)
+        picture.save(folder / f"{colour}_ball.png")
+    (folder / "red_ball.txt").write_text("a red ball, flat style", encoding="utf-8")
+    workflow = api(
+        "distil_lcm_lora", node_3={"folder": "drawings"}, node_5={"run_name": "drawings", "steps": 2, "batch_size": 2}
+    )
+    assert pictures(client, workflow)["fewstep_student"]
+    config = json.loads((host.workdir / "output" / "fewstep_runs" / "drawings" / "config.json").read_text())
+    assert config["steps"] == 2
