@@ -26,8 +26,10 @@ def embeddings(vocabulary: list[str], file: Path, width: int = 64, batch: int = 
         return None
     folder = extract_model(str(file.parent))
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
-    starts = tqdm(range(0, len(vocabulary), batch), desc="token embeddings")
-    vectors = torch.cat([_sentence_vectors(vocabulary[i : i + batch], tokenizer, model) for i in starts])
+    order = sorted(range(len(vocabulary)), key=lambda i: len(vocabulary[i]))  # texts of one length need no padding
+    starts = tqdm(range(0, len(order), batch), desc="token embeddings")
+    parts = [_sentence_vectors([vocabulary[j] for j in order[i : i + batch]], tokenizer, model) for i in starts]
+    vectors = torch.cat(parts)[torch.tensor(order).argsort()]
     torch.save(principal(vectors, width), file)
     return torch.load(file, weights_only=True)
 

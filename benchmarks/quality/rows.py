@@ -15,13 +15,18 @@ def each(samplers: str, schedulers: str, steps: int, *cfgs: float) -> list[Row]:
 CANDIDATES: dict[int, list[Row]] = {
     1: each("ddim", "sgm_uniform", 1, 1.0) + each("dpmpp_2m", "karras", 1, 1.0),  # others equal one of these
     2: each("ddim dpmpp_2m", "sgm_uniform simple karras normal beta", 2, 1.0)
-    + each("uni_pc lcm", "sgm_uniform karras", 2, 1.0)
+    + each("uni_pc", "sgm_uniform simple karras normal exponential", 2, 1.0)
+    + each("uni_pc_bh2", "karras exponential", 2, 1.0)
+    + each("lcm", "sgm_uniform karras", 2, 1.0)
     + each("ddim", "sgm_uniform", 1, 1.5, 2.0),
     4: each("ddim dpmpp_2m", "sgm_uniform simple karras normal beta", 4, 1.0)
-    + each("uni_pc lcm", "sgm_uniform karras", 4, 1.0)
+    + each("uni_pc", "sgm_uniform simple karras normal exponential", 4, 1.0)
+    + each("uni_pc_bh2", "karras", 4, 1.0)
+    + each("lcm", "sgm_uniform karras", 4, 1.0)
     + each("lms ipndm deis", "sgm_uniform", 4, 1.0)
     + each("ddim dpmpp_2m", "sgm_uniform", 2, 1.5, 2.0)
-    + each("dpmpp_2m uni_pc", "karras", 2, 1.5)
+    + each("uni_pc", "karras", 2, 1.5, 2.0)
+    + each("dpmpp_2m", "karras", 2, 1.5)
     + each("heun", "sgm_uniform", 2, 1.0),
     8: each("ddim dpmpp_2m uni_pc", "sgm_uniform karras", 4, 2.0)
     + each("dpmpp_2m", "sgm_uniform", 4, 1.5)
