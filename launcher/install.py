@@ -46,13 +46,13 @@ def embedded(files: tuple[str, ...] = HOST) -> Path:
     return venv_python(folder)
 
 
-def fill(folder: Path, files: list[Path], extra: tuple[str, ...] = ()) -> None:
+def fill(folder: Path, files: list[Path]) -> None:
     """Make an environment and install requirement files into it; a second call goes on where the first was stopped."""
     make_venv(folder)
     python, log = venv_python(folder), folder / "pip.log"
     install(python, ["--quiet", "--upgrade", "pip>=24.3"], log)  # older ones tell no progress when piped
     wanted = [argument for file in files for argument in ("-r", str(file))]
-    install(python, ["--progress-bar", "raw", *wanted, *extra], log)
+    install(python, ["--progress-bar", "raw", *wanted], log)
     if alone := [name for file in files for name in NO_DEPS.findall(file.read_text(encoding="utf-8"))]:
         install(python, ["--no-deps", *alone], log)
     (folder / STAMP).write_text(json.dumps(stamp(files), indent=1), encoding="utf-8")
@@ -117,11 +117,12 @@ def size() -> tuple[float, float]:
 
 def announce(folder: Path, download: float, disk: float) -> None:
     """Say what an installation costs before it starts, and refuse when the disk has no room for it."""
-    print(
-        f"First run: installing into {folder}. About {download:g} GB to download and {disk:g} GB on disk.", flush=True
-    )
+    if (folder / STAMP).is_file():
+        print(f"The requirements have changed: bringing {folder} up to date.", flush=True)
+        return
+    print(f"Installing into {folder}: about {download:g} GB to download and {disk:g} GB on disk.", flush=True)
     free = shutil.disk_usage(folder.parent).free / 1e9
-    if free < disk and not folder.exists():
+    if free < disk and not folder.exists():  # a folder that is there holds part of it already
         raise InstallError(f"{folder.parent} has {free:.1f} GB left, {disk:g} GB are needed. Free some space first.")
 
 

@@ -117,7 +117,7 @@ class Unpacking(threading.Thread):
         """Show a line for each package until told to stop."""
         while not self.done.wait(0.5):
             number = min(self.count() - self.before, len(self.names) - 1)
-            if number != self.shown:
+            if number > self.shown:  # an upgrade takes a package away before it puts the new one down
                 self.shown = number
                 self.view.show(f"{bar(number, len(self.names))} unpacking {self.names[number]}")
 

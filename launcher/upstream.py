@@ -1,18 +1,21 @@
 """An existing ComfyUI, or today's: cloned into `.comfyui/` with an environment of its own. Standard library only."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 from .folders import ROOT
-from .install import announce, fill, installed, size, venv_python
+from .install import HOST, announce, fill, installed, size, venv_python
 from .pip import InstallError
 
 LATEST = "latest"
 URL = "https://github.com/comfyanonymous/ComfyUI"
 HOME = ROOT / ".comfyui"
 ALSO = ("requests", "psutil", "tqdm")  # what ComfyUI or the launcher imports and not every release asks for
+
+TORCH = re.compile(r"torch(vision)?[<>=]")
 
 
 def checkout(comfyui: str, home: Path = HOME) -> Path:
@@ -25,19 +28,28 @@ def prepare_latest(url: str = URL, home: Path = HOME) -> Path:
     folder, environment = checkout(LATEST, home), home / "venv"
     if not folder.exists():
         clone(url, folder)
-    files = [folder / "requirements.txt", ROOT / "requirements.txt"]
-    if not installed(environment, merged(files, home)):
+    files = write_requirements(folder, home)
+    if not installed(environment, files):
         announce(environment, *size())
-        fill(environment, merged(files, home), ALSO)
+        fill(environment, files)
     return venv_python(environment)
 
 
-def merged(files: list[Path], home: Path) -> list[Path]:
-    """Copy requirement files, which share a name, to names of their own: the stamp keeps one fingerprint a name."""
-    copies = [home / "comfyui-requirements.txt", home / "pack-requirements.txt"]
-    for file, copy in zip(files, copies):
-        shutil.copyfile(file, copy)
-    return copies
+def write_requirements(folder: Path, home: Path) -> list[Path]:
+    """Write down what ComfyUI, the pack and the launcher ask for, in files whose names the stamp tells apart.
+
+    ComfyUI takes the newest PyTorch, which may be too new for the other packages it names (torchaudio refuses to load
+    beside a PyTorch of another CUDA), so PyTorch keeps the bounds of the embedded host.
+    """
+    bounds = [line for line in (ROOT / HOST[0]).read_text(encoding="utf-8").splitlines() if TORCH.match(line)]
+    texts = {
+        "comfyui.txt": (folder / "requirements.txt").read_text(encoding="utf-8"),
+        "pack.txt": (ROOT / HOST[1]).read_text(encoding="utf-8"),
+        "launcher.txt": "\n".join([*ALSO, *bounds]),
+    }
+    for name, text in texts.items():
+        (home / name).write_text(text, encoding="utf-8")
+    return [home / name for name in texts]
 
 
 def clone(url: str, folder: Path) -> None:
@@ -49,8 +61,12 @@ def clone(url: str, folder: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)
     part.parent.mkdir(parents=True, exist_ok=True)
     print(f"Cloning {url} into {folder} (about 0.1 GB). To renew it later, delete that folder.", flush=True)
-    if subprocess.run([git, "clone", "--depth", "1", "--progress", url, str(part)]).returncode:
+    if subprocess.run([git, "clone", "--depth", "1", url, str(part)]).returncode:
         raise InstallError(f"git could not clone {url}; its message is above. Another address: --comfyui-url URL.")
+    if not all((part / name).is_file() for name in ("main.py", "requirements.txt")):
+        raise InstallError(
+            f"{url} is no ComfyUI: it has no main.py or no requirements.txt. Give another --comfyui-url."
+        )
     os.replace(part, folder)
 
 

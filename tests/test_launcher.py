@@ -202,13 +202,14 @@ def test_latest_is_cloned_once_and_whole(tmp_path, monkeypatch):
     git = ["git", "-C", str(origin), "-c", "user.name=x", "-c", "user.email=x@example.org"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
         subprocess.run([*git, *command], check=True)
-    monkeypatch.setattr(upstream, "fill", lambda folder, files, extra: fills.append([file.name for file in files]))
+    monkeypatch.setattr(upstream, "fill", lambda folder, files: fills.append([file.name for file in files]))
     with pytest.raises(pip.InstallError, match="--comfyui-url"):
         upstream.prepare_latest((tmp_path / "nowhere").as_uri(), home)
     python = upstream.prepare_latest(origin.as_uri(), home)
     upstream.prepare_latest((tmp_path / "nowhere").as_uri(), home)  # is not asked again
     assert (upstream.checkout("latest", home) / "main.py").is_file() and python.is_relative_to(home)
-    assert fills[0] == ["comfyui-requirements.txt", "pack-requirements.txt"]
+    assert fills[0] == ["comfyui.txt", "pack.txt", "launcher.txt"]
+    assert "torch>=" in (home / "launcher.txt").read_text() and "torchvision" in (home / "launcher.txt").read_text()
 
 
 def test_python_beside_a_checkout_is_found(tmp_path):
