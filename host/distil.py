@@ -12,6 +12,7 @@ from torch import Tensor
 from ..samplers.lcm import sample_lcm
 from ..samplers.schedule import SCHEDULES, sigmas_of
 from ..training.config import TrainConfig
+from ..training.data import join_conds
 from ..training.loop import Trainer
 from ..training.methods import Method
 from ..training.path import Path as NoisePath
@@ -94,7 +95,7 @@ def kept_role(config: TrainConfig) -> str:
 
 def lora_roles(model, copy: models.TrainingCopy, method: Method, config: TrainConfig) -> LoraRoles:
     names = [role for role in method.roles if role != "target" or config.ema_decay]
-    roles = LoraRoles(copy.net, copy.denoise, models.lora_targets(model), config.rank, config.alpha, names)
+    roles = LoraRoles(copy.net, copy.denoise, models.lora_targets(model), config.rank, config.alpha, names, config.seed)
     if config.gradient_checkpointing:
         checkpoint_blocks(roles, models.unet_blocks(copy.net))
     return roles
@@ -115,8 +116,6 @@ class Preview:
             self.noise = sampling.unit_noise(shape, config.seed, list(range(len(prompts)))).to(copy.device)
 
     def __call__(self, x: Tensor, sigma: Tensor, **_) -> Tensor:
-        from ..training.data import join_conds
-
         return self.roles(self.role, x, sigma, join_conds(self.conds, x.device))
 
     def picture(self) -> Image.Image | None:

@@ -1,6 +1,7 @@
 """What a run needs to know, checked before anything is allocated, and kept in its folder as config.json."""
 
 from dataclasses import asdict, dataclass, fields
+from math import cos, pi
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 MAY_CHANGE_ON_RESUME = ("steps", "learning_rate", "save_every", "keep_last", "preview_every", "gradient_checkpointing")
@@ -47,8 +48,6 @@ class TrainConfig:
 
     def rate(self, step: int) -> float:
         """The learning rate of a step: linear warm-up, then constant or half a cosine to zero."""
-        from math import cos, pi
-
         rising = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         falling = 0.5 * (1 + cos(pi * min(step / self.steps, 1))) if self.decay == "cosine" else 1.0
         return self.learning_rate * rising * falling

@@ -9,7 +9,7 @@ from .terms import LCMOptions, consistency
 
 @dataclass(frozen=True)
 class Turn:
-    """role: who trains, every so many steps, on ((term, weight), ...); a term is `(roles, path, batch) -> (loss, logs)`."""
+    """role trains every so many steps on ((term, weight), ...); a term is `(roles, path, batch) -> (loss, logs)`."""
 
     role: str
     terms: tuple[tuple[Callable, float], ...]

@@ -39,7 +39,14 @@ class LoraRoles:
     """
 
     def __init__(
-        self, net: nn.Module, denoise: Callable, targets: list[str], rank: int, alpha: float, roles=("student",)
+        self,
+        net: nn.Module,
+        denoise: Callable,
+        targets: list[str],
+        rank: int,
+        alpha: float,
+        roles: tuple[str, ...] = ("student",),
+        seed: int = 0,
     ):
         from peft import LoraConfig, inject_adapter_in_model
         from peft.tuners.lora import LoraLayer
@@ -47,8 +54,10 @@ class LoraRoles:
         self.net, self.denoise, self.active = net, denoise, TEACHER
         net.requires_grad_(False)
         config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets), lora_dropout=0.0, bias="none")
-        with warnings.catch_warnings():  # several adapters on one base are the point here
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+            # Several adapters on one base are the point here; and the same seed gives the same adapters.
             warnings.filterwarnings("ignore", message="Already found a `peft_config`")
+            torch.manual_seed(seed)
             for role in roles:
                 inject_adapter_in_model(config, net, adapter_name=role)
         self.layers = {name: layer for name, layer in net.named_modules() if isinstance(layer, LoraLayer)}

@@ -1,0 +1,181 @@
+"""The adapter inside the embedded host, in this process: the training copy, and who can read the LoRA we write."""
+
+import pytest
+import torch
+
+pytest.importorskip("comfy", reason="the embedded host is not installed here")
+diffusers = pytest.importorskip("diffusers")
+
+PROMPTS = ["red apple, 3d style", "robot, flat style, on a blue background"]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """(MODEL, CLIP, VAE) of the tiny base through the stock loading function."""
+    from pathlib import Path
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COMFYUI_DIR", raising=False)
+        from fewstep.host import headless
+
+        headless.start(workdir=tmp_path_factory.mktemp("in-host"))
+        assets = Path(__file__).resolve().parent.parent / "assets"
+        yield headless.load_checkpoint(assets / "checkpoints" / "fewstep-tiny-sd.safetensors")
+
+
+def bits(model) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
+
+
+def short_lora(tiny, tmp_path, steps=3, **options):
+    """A few real training steps through the function behind FewStepDistill."""
+    from fewstep.host import dataset, distil, folders
+    from fewstep.training.config import TrainConfig
+    from fewstep.training.methods import lcm
+    from fewstep.training.terms import LCMOptions
+
+    model, clip, vae = tiny
+    spec = dataset.DataSpec(tuple(PROMPTS), None, 96, 96, 4, 2, 2.0)
+    config = TrainConfig(steps=steps, batch_size=2, rank=4, alpha=4.0, learning_rate=1e-2, preview_every=2, **options)
+    method = lcm(LCMOptions(skip=200, guidance_min=2.0, guidance_max=2.0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folders, "output_folder", lambda: tmp_path / "output")
+        patch.setattr(folders, "lora_folder", lambda: tmp_path / "loras")
+        with torch.inference_mode():  # as the host runs its nodes
+            return distil.distil(model, clip, vae, spec, method, config, "short", PROMPTS)
+
+
+def denoised(model, clip, sigma=3.0) -> torch.Tensor:
+    from fewstep.host import conditioning, models
+
+    copy = models.TrainingCopy(model)
+    cond = conditioning.encode_prompts(model, clip, PROMPTS[:1], 96, 96)[0]
+    y = torch.randn((1, 4, 12, 12), generator=torch.Generator().manual_seed(0)) * sigma
+    with torch.inference_mode(False), torch.no_grad():
+        return copy.denoise(y, torch.tensor([sigma]), cond)
+
+
+def test_training_changes_no_bit_of_the_model_on_the_wire(tiny, tmp_path):
+    before = bits(tiny[0])
+    result = short_lora(tiny, tmp_path)
+    after = bits(tiny[0])
+    assert all(torch.equal(before[name], after[name]) for name in before) and before.keys() == after.keys()
+    assert any(tensor.abs().sum() > 0 for key, tensor in result.tensors.items() if "lora_up" in key)
+
+
+def test_the_training_copy_denoises_as_the_model_does(tiny):
+    """The same x0 as the host's own apply_model, LoRA patches of the MODEL baked in."""
+    from comfy import model_management
+
+    model, clip, _ = tiny
+    y = torch.randn((1, 4, 12, 12), generator=torch.Generator().manual_seed(0)) * 3
+    from fewstep.host import conditioning
+
+    cond = conditioning.encode_prompts(model, clip, PROMPTS[:1], 96, 96)[0]
+    with torch.inference_mode():
+        model_management.load_models_gpu([model])
+        theirs = model.model.apply_model(y, torch.tensor([3.0]), **cond)
+    assert torch.allclose(denoised(model, clip), theirs, atol=1e-5)
+
+
+def test_a_lora_on_the_wire_is_part_of_the_teacher(tiny, tmp_path):
+    from fewstep.host import loras
+
+    model, clip, _ = tiny
+    patched = loras.apply(model, None, short_lora(tiny, tmp_path).tensors, 1.0)[0]
+    assert not torch.allclose(denoised(patched, clip), denoised(model, clip), atol=1e-3)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_run_in_the_host_is_reproducible(tiny, tmp_path, checkpointing):
+    first = short_lora(tiny, tmp_path / "a", gradient_checkpointing=checkpointing)
+    second = short_lora(tiny, tmp_path / "b")
+    assert all(torch.allclose(first.tensors[key], second.tensors[key], atol=1e-5) for key in first.tensors)
+
+
+@pytest.mark.parametrize("precision", ["bf16"])
+def test_lower_precision_trains(tiny, tmp_path, precision):
+    result = short_lora(tiny, tmp_path, precision=precision)
+    assert all(torch.isfinite(tensor).all() for tensor in result.tensors.values())
+    assert result.metrics[-1]["loss"] < 10
+
+
+def diffusers_unet(model):
+    """The tiny U-Net with the same weights in diffusers' own class."""
+    from fewstep.host import models
+
+    unet = diffusers.UNet2DConditionModel(
+        sample_size=12,
+        block_out_channels=(64, 128),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=64,
+        attention_head_dim=4,
+    )
+    from comfy import utils
+
+    table = utils.unet_to_diffusers(model.model.model_config.unet_config)
+    weights = model.model.diffusion_model.state_dict()
+    with torch.inference_mode(False), torch.no_grad():
+        unet.load_state_dict(
+            {theirs: weights[ours].clone().float() for theirs, ours in table.items() if ours in weights}
+        )
+    assert set(models.lora_targets(model)) <= {n.removesuffix(".weight") for n in weights}
+    return unet.eval()
+
+
+def test_diffusers_reads_our_lora_and_gives_the_same_picture(tiny, tmp_path):
+    """Loaded by diffusers' own loader into diffusers' own U-Net: the host's x0 to 1e-3 (and without it: not)."""
+    from fewstep.host import conditioning, loras
+    from safetensors.torch import save_file
+
+    model, clip, _ = tiny
+    tensors = short_lora(tiny, tmp_path).tensors
+    patched = loras.apply(model, None, tensors, 1.0)[0]
+    save_file(tensors, tmp_path / "ours.safetensors")
+
+    loader = diffusers.loaders.StableDiffusionLoraLoaderMixin
+    state, alphas = loader.lora_state_dict(str(tmp_path / "ours.safetensors"))
+    unet = diffusers_unet(model)
+    with torch.inference_mode(False):
+        cond = conditioning.encode_prompts(model, clip, PROMPTS[:1], 96, 96)[0]
+        y = torch.randn((1, 4, 12, 12), generator=torch.Generator().manual_seed(0)) * 3
+
+        def x0() -> torch.Tensor:
+            timestep = model.model.model_sampling.timestep(torch.tensor([3.0]))
+            with torch.no_grad():
+                eps = unet(y / (1 + 9) ** 0.5, timestep, encoder_hidden_states=cond["c_crossattn"]).sample
+            return y - 3 * eps
+
+        assert torch.allclose(x0(), denoised(model, clip), atol=1e-3)
+        loader.load_lora_into_unet(state, network_alphas=alphas, unet=unet)
+        assert torch.allclose(x0(), denoised(patched, clip), atol=1e-3)
+        assert not torch.allclose(x0(), denoised(model, clip), atol=1e-2)
+
+
+def test_registering_twice_adds_one_class_and_one_folder(tiny):
+    import comfy.supported_models as supported
+    from fewstep.host import folders, tiny_sd
+
+    count, paths = len(supported.models), list(folders.folder_paths.get_folder_paths("loras"))
+    tiny_sd.register()
+    folders.register_assets()
+    assert len(supported.models) == count and list(folders.folder_paths.get_folder_paths("loras")) == paths
+
+
+def test_quantised_weights_are_refused_by_name():
+    from fewstep.host import models
+
+    net = torch.nn.Linear(4, 4)
+    net.weight = torch.nn.Parameter(net.weight.to(torch.float8_e4m3fn), requires_grad=False)
+    with pytest.raises(ValueError, match="FewStepDistill: the model's weights are float8_e4m3fn"):
+        models.refuse_quantised(net, "FewStepDistill")
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../b"])
+def test_names_from_the_user_stay_in_their_folder(name, tmp_path, tiny):
+    from fewstep.host import folders
+
+    with pytest.raises(ValueError, match="leads out of"):
+        folders.inside(tmp_path, name, "Run name")
