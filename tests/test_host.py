@@ -281,3 +281,34 @@ def test_pictures_of_a_folder_with_captions_can_be_trained_on(client, host):
     assert pictures(client, workflow)["fewstep_student"]
     config = json.loads((host.workdir / "output" / "fewstep_runs" / "drawings" / "config.json").read_text())
     assert config["steps"] == 2
+
+
+@pytest.mark.parametrize("control", [0.0, 1.0])
+def test_controlnet_reaches_the_few_step_sampler(control, client, host):
+    """A random ControlNet at strength 0 changes nothing, at 1 it changes the picture."""
+    import tiny_controlnet
+
+    checkpoint = ROOT / "assets" / "checkpoints" / "fewstep-tiny-sd.safetensors"
+    tiny_controlnet.write(checkpoint, host.workdir / "models" / "controlnet" / "tiny.safetensors")
+    workflow = api("text_to_image_4_steps", node_5={"batch_size": 1})
+    (plain,) = pictures(client, workflow)["fewstep_4_steps"]
+    hint = {"width": 96, "height": 96, "batch_size": 1, "color": 0x30C060}
+    workflow["30"] = {"class_type": "EmptyImage", "inputs": hint}
+    workflow["31"] = {"class_type": "ControlNetLoader", "inputs": {"control_net_name": "tiny.safetensors"}}
+    inputs = {"conditioning": ["3", 0], "control_net": ["31", 0], "image": ["30", 0], "strength": control}
+    workflow["32"] = {"class_type": "ControlNetApply", "inputs": inputs}
+    workflow["6"]["inputs"]["positive"] = ["32", 0]
+    (guided,) = pictures(client, workflow)["fewstep_4_steps"]
+    change = abs(plain - guided).mean()
+    assert change < 0.002 if control == 0 else change > 0.02
+
+
+def test_the_stock_lora_loader_reads_our_file_as_ours_does(client):
+    """LoraLoaderModelOnly with the same file gives the same picture."""
+    workflow = api("text_to_image_4_steps", node_5={"batch_size": 1})
+    (ours,) = pictures(client, workflow)["fewstep_4_steps"]
+    inputs = {"model": ["1", 0], "lora_name": "fewstep-tiny-sd-lcm-lora.safetensors", "strength_model": 1.0}
+    workflow["40"] = {"class_type": "LoraLoaderModelOnly", "inputs": inputs}
+    workflow["6"]["inputs"]["model"] = ["40", 0]
+    (stock,) = pictures(client, workflow)["fewstep_4_steps"]
+    assert abs(ours - stock).max() <= 1 / 255
