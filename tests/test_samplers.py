@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from fake_host import DiscreteSampling, FlowSampling, Model, mixture_model
+from fake_host import FlowSampling, mixture_model
 from fewstep.samplers import noise as step_noises
 from fewstep.samplers import schedule
 from fewstep.samplers.ddim import sample_ddim
@@ -11,114 +11,25 @@ from fewstep.samplers.tcd import sample_tcd
 from gaussian import Mixture
 
 diffusers = pytest.importorskip("diffusers")
+import parity  # noqa: E402 (it needs diffusers)
 
-BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-SHAPE = (2, 4, 8, 8)
 SEED = 11
 
 
-def network(x, t, prediction):
-    """A smooth stand-in for a U-Net, of the paper's x_t and the integer timestep: it believes in an x0 of unit size."""
-    sigma = DiscreteSampling().sigmas[int(t)]
-    a, s = 1 / (1 + sigma**2).sqrt(), sigma / (1 + sigma**2).sqrt()
-    x0 = torch.tanh(0.8 * x + 0.3 * torch.roll(x, 1, -1) + t / 2000)
-    eps = (x - a * x0) / s
-    return eps if prediction == "epsilon" else a * eps - s * x0
-
-
-def denoiser(prediction: str):
-    """x0 in the host's coordinates from `network`, as EPS and V_PREDICTION compute it."""
-    table = DiscreteSampling()
-
-    def x0(y, sigma, _):
-        s = sigma.view(-1, 1, 1, 1)
-        out = network(y / (1 + s**2).sqrt(), table.timestep(sigma[:1]).item(), prediction)
-        return y - s * out if prediction == "epsilon" else y / (1 + s**2) - s * out / (1 + s**2).sqrt()
-
-    return x0
-
-
-def run_diffusers(scheduler, timesteps, noise_at, **step_options):
-    """The scheduler's own loop on `network`, with our step noise in place of its generator's."""
-    x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(3))
-    for i, t in enumerate(timesteps):
-        out = network(x, int(t), scheduler.config.prediction_type)
-        following = timesteps[i + 1] if i + 1 < len(timesteps) else None
-        with noise_at(following):
-            step = scheduler.step(out, t, x, **step_options)
-        x, x0 = step.prev_sample, getattr(step, "denoised", None)
-    return x, x0
-
-
-@pytest.fixture
-def same_noise(monkeypatch):
-    """Make diffusers draw the noise that our sampler draws for the step that lands on a timestep."""
-    from contextlib import contextmanager
-
-    @contextmanager
-    def at(timestep):
-        def randn(shape, **_):
-            like = torch.empty(tuple(shape))
-            return step_noises.step_noise(like, SEED, int(timestep))
-
-        for module in ("scheduling_lcm", "scheduling_tcd", "scheduling_ddim"):
-            monkeypatch.setattr(getattr(diffusers.schedulers, module), "randn_tensor", randn)
-        yield
-
-    return at
-
-
-def run_ours(sampler, timesteps, prediction, **options):
-    """Our sampler from the same start, in the host's coordinates: y = x / a = x sqrt(1 + sigma^2)."""
-    model = Model(denoiser(prediction), DiscreteSampling())
-    sigmas = schedule.sigmas_of(model.model_sampling, timesteps)
-    x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(3))
-    return sampler(model, x * (1 + sigmas[0] ** 2).sqrt(), sigmas, {"seed": SEED}, **options)
-
-
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-@pytest.mark.parametrize("steps", range(1, 9))
-def test_lcm_agrees_with_diffusers(steps, prediction, same_noise):
-    scheduler = diffusers.LCMScheduler(**BETAS, prediction_type=prediction)
-    scheduler.set_timesteps(steps)
-    timesteps = schedule.lcm_timesteps(steps)
-    assert timesteps == scheduler.timesteps.tolist()
-    _, theirs = run_diffusers(scheduler, scheduler.timesteps, same_noise)
-    ours = run_ours(sample_lcm, timesteps, prediction)
-    assert (ours - theirs).abs().max() <= 1e-5
-
-
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-@pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("steps", range(1, 9))
-def test_tcd_agrees_with_diffusers(steps, eta, prediction, same_noise):
-    scheduler = diffusers.TCDScheduler(**BETAS, prediction_type=prediction)
-    scheduler.set_timesteps(steps)
-    timesteps = schedule.lcm_timesteps(steps)
-    assert timesteps == scheduler.timesteps.tolist()
-    theirs, _ = run_diffusers(scheduler, scheduler.timesteps, same_noise, eta=eta)
-    ours = run_ours(sample_tcd, timesteps, prediction, eta=eta)
-    assert (ours - theirs).abs().max() <= 1e-5
-
-
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-@pytest.mark.parametrize("steps", [1, 2, 4, 5, 8])
-def test_ddim_agrees_with_diffusers(steps, prediction, same_noise):
-    """Defined where 1000 / steps is whole: diffusers steps by 1000 // N, not to the next listed timestep."""
-    scheduler = diffusers.DDIMScheduler(
-        **BETAS, prediction_type=prediction, timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True
-    )
-    scheduler.set_timesteps(steps)
-    timesteps = schedule.trailing_timesteps(steps)
-    assert timesteps == scheduler.timesteps.tolist()
-    theirs, _ = run_diffusers(scheduler, scheduler.timesteps, same_noise)
-    ours = run_ours(sample_ddim, timesteps, prediction)
-    assert (ours - theirs).abs().max() <= 1e-5
+@pytest.mark.parametrize(
+    "name, steps, options",
+    [(name, n, options) for _, name, steps, options in parity.CASES for n in steps],
+    ids=lambda value: str(value),
+)
+def test_samplers_agree_with_diffusers(name, steps, options, prediction):
+    """Same timesteps, same latents to 1e-5 in fp32, in the VP coordinates."""
+    assert parity.difference(name, steps, prediction, **options) <= 1e-5
 
 
 @pytest.mark.parametrize("strength", [0.3, 0.5, 0.8])
 def test_lcm_image_to_image_visits_diffusers_timesteps(strength):
-    scheduler = diffusers.LCMScheduler(**BETAS)
+    scheduler = diffusers.LCMScheduler(**parity.SD)
     scheduler.set_timesteps(4, strength=strength)
     assert schedule.lcm_timesteps(4, strength) == scheduler.timesteps.tolist()
 
