@@ -33,6 +33,7 @@ class DataSpec:
     count: int
     teacher_steps: int
     teacher_cfg: float
+    stamp: str = ""  # of the folder's files, so that changed pictures are other data
 
     def digest(self) -> str:
         """A short name of exactly this data, for the cache and for resuming."""
@@ -52,6 +53,13 @@ def read_folder(folder: Path) -> list[tuple[Path, str]]:
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
     require(bool(files), f"FewStepDataset: {folder} holds no pictures ({', '.join(PICTURES)}).")
     return [(path, caption_of(path)) for path in files]
+
+
+def stamp_of(folder: Path) -> str:
+    """A short hash of the names, sizes and times of a folder's pictures and captions."""
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (*PICTURES, ".txt"))
+    seen = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.blake2b(json.dumps(seen).encode(), digest_size=8).hexdigest()
 
 
 def caption_of(picture: Path) -> str:

@@ -24,6 +24,7 @@ from .progress import Progress, throw_if_cancelled
 
 PRECISION = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 PREVIEW_STEPS = 4
+ARCHITECTURES = {1024: "stable-diffusion-v2-768-v", 2048: "stable-diffusion-xl-v1-base"}  # by text context
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ def distil(
         )
         trainer.run()
         tensors = keys.export_lora(roles.parameters(kept_role(config)), models.diffusers_names(model), config.alpha)
-    name = write(tensors, run_name, method, config, spec, source)
+    name = str(Path("fewstep") / f"{run_name}.safetensors")
+    write(tensors, name, metadata(model, run_name, method, config, spec, source))
     return Result(tensors, name, trainer.folder.metrics(), sum(p.numel() for p in roles.parameters("student").values()))
 
 
@@ -132,29 +134,23 @@ class Preview:
         return Image.fromarray((row * 255).round().byte().cpu().numpy())
 
 
-def write(
-    tensors: dict, run_name: str, method: Method, config: TrainConfig, spec: dataset.DataSpec, source: dict
-) -> str:
-    """Save the LoRA under loras/fewstep/ with its recipe, and return the name the loaders list it by."""
-    name = str(Path("fewstep") / f"{run_name}.safetensors")
-    path = folders.inside(folders.lora_folder(), name, "Run name")
-    io.save(tensors, path, metadata(run_name, method, config, spec, source))
-    return name
+def write(tensors: dict, name: str, found: dict[str, str]) -> None:
+    """Save the LoRA under the user's loras folder, with its recipe."""
+    io.save(tensors, folders.inside(folders.lora_folder(), name, "Run name"), found)
 
 
-def metadata(
-    run_name: str, method: Method, config: TrainConfig, spec: dataset.DataSpec, source: dict
-) -> dict[str, str]:
-    """modelspec.* and ss_* for other readers, `fewstep` for ours: how to sample, and how it was made."""
+def metadata(model, title: str, method: Method, config: TrainConfig, spec: dataset.DataSpec, source: dict) -> dict:
+    """modelspec.* and ss_* for other readers, `fewstep` for ours: how to sample, and how it was made. Strings only."""
     settings = families.Settings(f"FewStep {method.name}", method.sampler, method.schedule, (1, 8), 4)
     data = {"made": spec.summary(), "size": [spec.width, spec.height]}
     if not spec.folder:
         data |= {"teacher_steps": spec.teacher_steps, "teacher_cfg": spec.teacher_cfg}
     recipe = {"sampling": asdict(settings), "recipe": {**method.recipe(), **asdict(config), **source}, "data": data}
+    architecture = ARCHITECTURES.get(loras.model_context(model), "stable-diffusion-v1")
     return {
         "modelspec.sai_model_spec": "1.0.0",
-        "modelspec.architecture": "stable-diffusion-v1/lora",
-        "modelspec.title": run_name,
+        "modelspec.architecture": f"{architecture}/lora",
+        "modelspec.title": title,
         "modelspec.implementation": "FewStep",
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(config.rank),

@@ -82,7 +82,7 @@ class TrainingCopy:
             return torch.tensor([float(self.sampling.percent_to_sigma(1 - (t + 1) / 1000)) for t in range(1000)]).clamp(
                 max=1
             )
-        return self.sampling.sigmas.detach().clone().float().cpu()
+        return torch.stack([self.sampling.sigma(torch.tensor(float(t))) for t in range(1000)]).float().cpu()
 
 
 def copy_of(module: nn.Module) -> nn.Module:

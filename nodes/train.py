@@ -26,6 +26,12 @@ class FewStepPrompts:
             }
         }
 
+    @classmethod
+    def IS_CHANGED(cls, text, file):
+        """The file's time, so that the host reads an edited file again."""
+        path = folders.prompt_files().get(file)
+        return path.stat().st_mtime_ns if path else 0
+
     def build(self, text, file):
         lines = text.splitlines()
         if file != "none":
@@ -77,6 +83,12 @@ class FewStepDataset:
             "optional": {"prompts": (PROMPTS, {"tooltip": "Needed when the teacher draws."})},
         }
 
+    @classmethod
+    def IS_CHANGED(cls, folder, **_):
+        """The folder's files, so that the host looks at changed pictures again."""
+        path = folders.inside(folders.input_folder(), (folder or "").strip(), "FewStepDataset: folder")
+        return dataset.stamp_of(path) if folder and path.is_dir() else ""
+
     def build(self, folder, width, height, count, teacher_steps, teacher_cfg, prompts=()):
         require(width % 8 == 0 and height % 8 == 0, f"FewStepDataset: {width}x{height} is no multiple of 8 pixels.")
         path = None
@@ -85,8 +97,9 @@ class FewStepDataset:
             count = len(dataset.read_folder(path))
         else:
             require(bool(prompts), "FewStepDataset: without a folder it needs prompts. Connect FewStepPrompts.")
-        used = tuple(prompts) if path is None else ()
-        return (dataset.DataSpec(used, path and str(path), width, height, count, teacher_steps, teacher_cfg),)
+        used, stamp = (tuple(prompts), "") if path is None else ((), dataset.stamp_of(path))
+        spec = dataset.DataSpec(used, path and str(path), width, height, count, teacher_steps, teacher_cfg, stamp)
+        return (spec,)
 
 
 class FewStepMethodLCM:

@@ -63,6 +63,7 @@ class LoraRoles:
         self.layers = {name: layer for name, layer in net.named_modules() if isinstance(layer, LoraLayer)}
         for role in roles:
             for parameter in self.parameters(role).values():
+                parameter.data = parameter.data.float()  # also over a half-precision base
                 parameter.requires_grad_(role != "target")
         for role in roles[1:]:
             self.copy(roles[0], role)
