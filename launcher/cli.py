@@ -40,15 +40,20 @@ def main(argv: Sequence[str]) -> int:
 def choose_python(args: argparse.Namespace) -> Path:
     """Return the Python for this command: the embedded host's, the fresh clone's or the user's own."""
     files = install.TEST if args.command in ("test", "bench") else install.HOST
-    if not args.comfyui:
-        if args.python:
-            raise InstallError("--python names the Python of a ComfyUI: give --comfyui DIR as well.")
+    if args.python and not args.comfyui:
+        raise InstallError("--python names the Python of a ComfyUI: give --comfyui DIR as well.")
+    if not args.comfyui or args.command == "test":  # the tests' own Python; they start the other host with its own
         return install.embedded(files)
     if args.comfyui == upstream.LATEST:
         return upstream.prepare_latest(args.comfyui_url)
-    python = Path(args.python).expanduser() if args.python else upstream.find_python(upstream.checkout(args.comfyui))
+    python = host_python(args)
     install.check_packages(python, files)
     return python
+
+
+def host_python(args: argparse.Namespace) -> Path:
+    """Return the Python of the user's own ComfyUI: the named one, else the one found beside it."""
+    return Path(args.python).expanduser() if args.python else upstream.find_python(upstream.checkout(args.comfyui))
 
 
 def rerun(python: Path, argv: Sequence[str]) -> int:

@@ -64,9 +64,12 @@ def save_pictures(pictures: list, stem: str, folder: Path = OUTPUT) -> list[Path
 
 def test(args: argparse.Namespace) -> int:
     """Run the tests and the linter; options the launcher does not know go to pytest."""
-    if args.comfyui:  # the tests read it, too
-        os.environ["COMFYUI_DIR"] = str(upstream.checkout(args.comfyui))
-    tests = subprocess.call([sys.executable, "-m", "pytest", *args.rest], cwd=ROOT)
+    if args.comfyui:  # the tests start this host, with its own Python
+        python = args.python or upstream.find_python(upstream.checkout(args.comfyui))
+        os.environ |= {"COMFYUI_DIR": str(upstream.checkout(args.comfyui)), "COMFYUI_PYTHON": str(python)}
+    which = [] if any((ROOT / word.split("::")[0]).exists() for word in args.rest) else ["tests"]
+    pytest = [sys.executable, "-m", "pytest", "-c", "tests/pytest.ini", "--rootdir", "tests"]
+    tests = subprocess.call([*pytest, *which, *args.rest], cwd=ROOT)
     lint = subprocess.call([sys.executable, "-m", "ruff", "check", "."], cwd=ROOT)
     return tests or lint
 

@@ -111,7 +111,7 @@ class FewStepMethodLCM:
 
     @classmethod
     def INPUT_TYPES(cls):
-        guidance = {"default": 7.5, "min": 1.0, "max": 30.0, "step": 0.1}
+        guidance = {"default": 8.5, "min": 1.0, "max": 30.0, "step": 0.1}
         return {
             "required": {
                 "skip": (
@@ -137,7 +137,10 @@ class FewStepMethodLCM:
                         "tooltip": "DDIM steps of the teacher per skip: 1 in the paper, 2 or more for long skips.",
                     },
                 ),
-                "guidance_min": ("FLOAT", {**guidance, "tooltip": "Guidance baked into the student. LCM-LoRA: 7.5."}),
+                "guidance_min": (
+                    "FLOAT",
+                    {**guidance, "tooltip": "Usual cfg baked into the student; LCM-LoRA: 8.5 (its w + 1)."},
+                ),
                 "guidance_max": ("FLOAT", {**guidance, "tooltip": "Drawn between min and max for each sample."}),
                 "loss": (["huber", "l2"], {"tooltip": "Distance between the two predictions."}),
                 "huber_c": ("FLOAT", {"default": 0.001, "min": 1e-6, "max": 10.0, "step": 1e-6, "round": 1e-6}),

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,18 @@ sys.path.insert(0, str(ROOT))
 import bootstrap  # noqa: E402 (the path above comes first)
 
 bootstrap.register()
+
+
+def keep_the_in_process_host_here() -> None:
+    """Whatever imports the embedded host first: on the CPU, and with its folders outside the repository."""
+    try:
+        from comfy.cli_args import args
+    except ImportError:
+        return  # no embedded host: the tests that need it skip themselves
+    args.cpu, args.cwd = True, tempfile.mkdtemp(prefix="fewstep-tests-")
+
+
+keep_the_in_process_host_here()
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy
 import pytest
-from ui_format import inputs_of, is_widget, to_ui
+from ui_format import STOCK_ONLY, inputs_of, is_widget, to_ui
 
 ROOT = Path(__file__).resolve().parent.parent
 API = sorted((ROOT / "workflows" / "api").glob("*.json"))
@@ -73,8 +73,7 @@ def test_every_ui_workflow_opens_and_is_its_api_twin(file, object_info):
 
 
 def test_every_api_workflow_has_a_ui_twin():
-    stock_only = {"base_text_to_image"}
-    assert {file.stem for file in API} - stock_only == {file.stem for file in UI}
+    assert {file.stem for file in API} - STOCK_ONLY == {file.stem for file in UI}
 
 
 def test_every_widget_has_a_tooltip_or_speaks_for_itself(object_info):

@@ -1,8 +1,16 @@
 """Turn a workflow of the API format into the format users open in the page (positions, sockets, positional widgets).
 
-`python -m tests.ui_format` is run by the authors after changing workflows/api; a test checks that both agree.
+Run it after changing workflows/api (`python tests/ui_format.py`): it starts the host, asks it for its nodes, and writes
+workflows/*.json. A test checks that both folders agree.
 """
 
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+STOCK_ONLY = {"base_text_to_image"}  # for the demo; users have the host's own template
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 WIDTH, HEIGHT_OF_ROW, GAP = 320, 26, 60
 
@@ -96,3 +104,20 @@ def to_ui(workflow: dict, object_info: dict) -> dict:
         "extra": {},
         "version": 0.4,
     }
+
+
+def main() -> None:
+    """Write the twin of every API workflow that shows our nodes."""
+    sys.path.insert(0, str(ROOT))
+    from launcher import server
+
+    with server.host(workdir=tempfile.mkdtemp(prefix="fewstep-ui-")) as host:
+        object_info = host.client().object_info()
+    for file in sorted((ROOT / "workflows" / "api").glob("*.json")):
+        if file.stem not in STOCK_ONLY:
+            text = json.dumps(to_ui(json.loads(file.read_text(encoding="utf-8")), object_info), indent=1)
+            (ROOT / "workflows" / file.name).write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

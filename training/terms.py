@@ -33,8 +33,8 @@ class LCMOptions:
     skip: int = 20  # timesteps between the two points of the trajectory (the paper's k)
     grid: int = 50  # points of the training grid, 50 = timesteps 19, 39, ..., 999
     solver_steps: int = 1  # DDIM steps of the teacher within one skip; more for long skips
-    guidance_min: float = 7.5  # classifier-free guidance baked into the student, drawn uniformly
-    guidance_max: float = 7.5  # LCM-LoRA fixes 7.5; LCM draws 3..15 (w + 1)
+    guidance_min: float = 8.5  # usual guidance scale (the papers' w + 1) baked into the student, drawn uniformly
+    guidance_max: float = 8.5  # LCM-LoRA fixes w = 7.5; LCM draws w in 2..14
     loss: str = "huber"  # "huber" or "l2"
     huber_c: float = 0.001
     target: str = "student"  # "student" (stop-gradient, as LCM-LoRA) or "ema" (as LCM)
