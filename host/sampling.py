@@ -81,6 +81,18 @@ def as_sampler(function: Callable, options: dict):
     return KSAMPLER(function, extra_options=options)
 
 
+def rewrapped(sampler, wrap: Callable[[Callable], Callable]):
+    """A SAMPLER whose function is wrapped, its options and inpainting settings kept. TypeError for other kinds."""
+    from comfy.samplers import KSAMPLER
+
+    if not hasattr(sampler, "sampler_function"):
+        raise TypeError(
+            f"FewStepNoiseCorrection: a {type(sampler).__name__} cannot be wrapped. Use a sampler of KSamplerSelect, "
+            "SamplerEuler or FewStepSampler."
+        )
+    return KSAMPLER(wrap(sampler.sampler_function), dict(sampler.extra_options), dict(sampler.inpaint_options))
+
+
 def sample_custom(model, seed: int, cfg: float, positive, negative, sampler, sigmas: Tensor, latent: dict) -> dict:
     """The stock SamplerCustom: noise of the seed and the latent's batch_index, mask, previews, cancel. Gives LATENT."""
     import comfy.sample

@@ -311,3 +311,17 @@ def test_the_stock_lora_loader_reads_our_file_as_ours_does(client):
     workflow["6"]["inputs"]["model"] = ["40", 0]
     (stock,) = pictures(client, workflow)["fewstep_4_steps"]
     assert abs(ours - stock).max() <= 1 / 255
+
+
+def test_noise_correction_around_a_stock_sampler(client):
+    """The stock euler in four steps, corrected: other pictures; and imagine_flash is ddim corrected."""
+    made = pictures(client, api("noise_correction"))
+    plain, corrected = numpy.array(made["fewstep_plain"]), numpy.array(made["fewstep_corrected"])
+    assert abs(plain - corrected).mean() > 0.005
+    workflow = api("noise_correction")
+    workflow["7"] = {
+        "class_type": "FewStepSampler",
+        "inputs": {"method": "imagine_flash", "eta": 0.3, "noise_seed": -1},
+    }
+    ours = numpy.array(pictures(client, workflow)["fewstep_corrected"])
+    assert abs(ours - corrected).max() <= 2 / 255

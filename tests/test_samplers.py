@@ -6,6 +6,7 @@ from fake_host import FlowSampling, mixture_model
 from fewstep.samplers import noise as step_noises
 from fewstep.samplers import schedule
 from fewstep.samplers.ddim import sample_ddim
+from fewstep.samplers.imagine_flash import sample_imagine_flash, with_noise_correction
 from fewstep.samplers.lcm import sample_lcm
 from fewstep.samplers.tcd import sample_tcd
 from gaussian import Mixture
@@ -181,3 +182,89 @@ def test_the_exact_teacher_is_a_denoiser():
     x = torch.tensor([[1.3, 0.0]]).view(1, 2, 1, 1)
     assert torch.allclose(mixture(x, torch.tensor([0.001]), cond), x, atol=1e-4)
     assert mixture(x, torch.tensor([100.0]), cond).abs().max() < 0.05
+
+
+# --- Imagine Flash: noise correction ---------------------------------------------------------------------------------
+
+
+def flash(labels, timesteps, flow=False, scale=True):
+    """(corrected, plain DDIM) from the same pure noise on a schedule."""
+    model = mixture_model(labels, flow)
+    noise = torch.randn((len(labels), 2, 1, 1), generator=torch.Generator().manual_seed(2))
+    sigmas = schedule.sigmas_of(model.model_sampling, timesteps)
+    x = model.model_sampling.noise_scaling(sigmas[0], noise, torch.zeros_like(noise), max_denoise=scale)
+    return sample_imagine_flash(model, x, sigmas, {}), sample_ddim(model, x, sigmas, {}), noise, sigmas, model
+
+
+def test_the_first_step_keeps_the_drawn_noise():
+    """x_t' = a' x0(x_T) + s' eps with the initial noise eps, in closed form."""
+    labels = torch.arange(64) % 2
+    made, _, noise, sigmas, model = flash(labels, [999, 666])
+    x = noise * (1 + sigmas[0] ** 2).sqrt()
+    x0 = model(x, sigmas[0] * torch.ones(64))
+    first = x0 + sigmas[1] * noise
+    assert torch.allclose(made, model(first, sigmas[1] * torch.ones(64)), atol=1e-5)
+
+
+def test_noise_correction_raises_the_share_of_x0_by_the_papers_arithmetic():
+    """At t' the coefficient of x0 grows by s' a_T: 27.9 % of a' at 749, 20.0 % at 666, 11.0 % at 499."""
+    table = parity.DiscreteSampling().sigmas
+    a, s = 1 / (1 + table**2).sqrt(), table / (1 + table**2).sqrt()
+    for t, share in ((749, 0.279), (666, 0.200), (499, 0.110)):
+        x0, noise = torch.tensor(0.7), torch.tensor(-0.4)
+        corrected = a[t] * x0 + s[t] * noise
+        predicted = (noise - a[999] * x0) / s[999]  # the network's noise at T for x_T = noise
+        plain = a[t] * x0 + s[t] * predicted
+        gain = (corrected - plain - s[t] * noise * (1 - 1 / s[999])) / (a[t] * x0)
+        assert gain.item() == pytest.approx(share, abs=0.002)
+
+
+@pytest.mark.parametrize(
+    "timesteps, flow, why",
+    [
+        ([999], False, "one step"),
+        ([749, 499, 249], False, "image to image below the top"),
+        ([999, 666, 332], True, "flow models at sigma 1"),
+    ],
+)
+def test_noise_correction_is_the_identity_for(timesteps, flow, why):
+    made, plain, *_ = flash(torch.arange(64) % 2, timesteps, flow)
+    assert torch.allclose(made, plain, atol=1e-6), why
+
+
+def test_noise_correction_is_the_identity_at_zero_terminal_snr():
+    """Where a_T = 0 the network's noise is the drawn one; hosts clamp a_T, so to 1e-3."""
+    sampling = parity.DiscreteSampling()
+    abar = 1 / (1 + sampling.sigmas**2)
+    root = abar.sqrt()
+    root = (root - root[-1]) * root[0] / (root[0] - root[-1])  # Lin et al. 2023, algorithm 1
+    abar = (root**2).clamp(min=4.8973451890853435e-08)
+    model = mixture_model(torch.arange(64) % 2)
+    model.model_sampling = parity.DiscreteSampling(((1 - abar) / abar).sqrt())
+    noise = torch.randn((64, 2, 1, 1), generator=torch.Generator().manual_seed(2))
+    sigmas = schedule.sigmas_of(model.model_sampling, [999, 666, 332])
+    x = noise * (1 + sigmas[0] ** 2).sqrt()
+    made, plain = sample_imagine_flash(model, x, sigmas, {}), sample_ddim(model, x, sigmas, {})
+    assert torch.allclose(made, plain, atol=1e-3) and not torch.isnan(made).any()
+
+
+def test_noise_correction_changes_two_and_more_steps():
+    for timesteps in ([999, 499], [999, 666, 332]):
+        made, plain = (
+            parity.ours(sampler, timesteps, "epsilon", {}) for sampler in (sample_imagine_flash, sample_ddim)
+        )
+        assert (made - plain).abs().mean() > 0.005
+
+
+def test_noise_correction_wraps_any_sampler_and_counts_its_steps_on():
+    seen, calls = [], []
+
+    def inner(model, x, sigmas, extra_args, callback, disable, **options):
+        calls.append((len(sigmas), options))
+        return sample_ddim(model, x, sigmas, extra_args, callback)
+
+    model = mixture_model(torch.tensor([0, 1, 0, 1]))
+    x, sigmas = start(model)
+    made = with_noise_correction(inner)(model, x, sigmas, {}, seen.append, None, s_churn=0.0)
+    assert calls == [(4, {"s_churn": 0.0})] and [state["i"] for state in seen] == [0, 1, 2, 3]
+    assert torch.equal(made, sample_imagine_flash(model, x, sigmas, {}))
