@@ -179,3 +179,69 @@ def test_names_from_the_user_stay_in_their_folder(name, tmp_path, tiny):
 
     with pytest.raises(ValueError, match="leads out of"):
         folders.inside(tmp_path, name, "Run name")
+
+
+class FakeText:
+    """A text encoder of SDXL's output sizes."""
+
+    def tokenize(self, text):
+        return text
+
+    def encode_from_tokens(self, tokens, return_pooled=True):
+        generator = torch.Generator().manual_seed(len(tokens))
+        return torch.randn(1, 77, 2048, generator=generator), torch.randn(1, 1280, generator=generator)
+
+
+def random_sdxl():
+    """A MODEL of SDXL's class and layout with few channels and random weights."""
+    import comfy.supported_models as supported
+    from comfy.model_patcher import ModelPatcher
+
+    config = supported.SDXL(
+        {
+            "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 32, "num_res_blocks": [1, 1, 1],
+            "channel_mult": [1, 2, 4], "transformer_depth": [0, 1, 1], "transformer_depth_middle": 1,
+            "transformer_depth_output": [0, 0, 1, 1, 1, 1], "use_spatial_transformer": True, "legacy": False,
+            "use_linear_in_transformer": True, "context_dim": 2048, "num_head_channels": 16, "num_heads": -1,
+            "num_classes": "sequential", "adm_in_channels": 2816, "use_temporal_attention": False,
+            "dtype": torch.float32,
+        }
+    )  # fmt: skip
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        model = config.get_model({}, "")
+        for parameter in model.diffusion_model.parameters():
+            torch.nn.init.normal_(parameter, std=0.05)
+    return ModelPatcher(model, load_device=torch.device("cpu"), offload_device=torch.device("cpu"))
+
+
+def test_sdxl_is_taught_with_its_pooled_text_and_size_ids(tiny, tmp_path):
+    """The `y` vector reaches the student, and the LoRA fits the model again by kohya's names."""
+    from fewstep.host import conditioning, loras
+
+    model, text = random_sdxl(), FakeText()
+    keywords = conditioning.encode_prompts(model, text, ["a"], 64, 96)[0]
+    assert keywords["y"].shape == (1, 2816) and keywords["c_crossattn"].shape == (1, 77, 2048)
+    other_size = conditioning.encode_prompts(model, text, ["a"], 128, 96)[0]
+    assert not torch.equal(keywords["y"], other_size["y"])
+    result = short_lora((model, text, None), tmp_path, steps=2)
+    found = loras.match(model, None, result.tensors)
+    assert not found.unmatched and len(found.matched) > 50
+    assert any("add_embedding" in name for name in result.tensors) is False
+
+
+def test_a_v_prediction_patch_on_the_model_is_taught(tiny):
+    """The patched model_sampling, not the checkpoint's, turns the network's output into x0."""
+    from comfy import model_sampling
+
+    class VSampling(model_sampling.ModelSamplingDiscrete, model_sampling.V_PREDICTION):
+        pass
+
+    model, clip, _ = tiny
+    patched = model.clone()
+    patched.add_object_patch("model_sampling", VSampling(model.model.model_config))
+    plain, v = denoised(model, clip), denoised(patched, clip)
+    y = torch.randn((1, 4, 12, 12), generator=torch.Generator().manual_seed(0)) * 3
+    network = (y - plain) / 3
+    assert torch.allclose(v, y / 10 - network * 3 / 10**0.5, atol=1e-4)
+    assert torch.allclose(denoised(model, clip), plain)
