@@ -1,11 +1,11 @@
 """The nodes, a file per theme. Importing them registers the tiny base's model class and the pack's asset folders."""
 
 from ..host import folders, tiny_sd
-from . import load, sample, schedule, train
+from . import load, merge, sample, schedule, train
 
 tiny_sd.register()
 folders.register_assets()
 
-THEMES = (sample, schedule, load, train)
+THEMES = (sample, schedule, load, merge, train)
 NODE_CLASS_MAPPINGS = {node.__name__: node for theme in THEMES for node in theme.NODES}
 NODE_DISPLAY_NAME_MAPPINGS = {name: node.TITLE for name, node in NODE_CLASS_MAPPINGS.items()}

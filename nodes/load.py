@@ -64,19 +64,17 @@ class FewStepLoadLora:
         return (patched, patched_clip, sampler, sigmas, settings.cfg, report(name, settings, found, timesteps, notes))
 
 
-def read(name: str) -> tuple[dict, dict]:
+def read(name: str, node: str = "FewStepLoadLora") -> tuple[dict, dict]:
     """Tensors (in kohya's form) and metadata of a file in a loras folder."""
     path = folders.full_path("loras", name)
     if path is None:
-        raise ValueError(f'FewStepLoadLora: "{name}" is in no loras folder. Refresh the list, or check the name.')
+        raise ValueError(f'{node}: "{name}" is in no loras folder. Refresh the list, or check the name.')
     if not str(path).lower().endswith(".safetensors"):
-        raise ValueError(
-            f'FewStepLoadLora: "{name}" is not a .safetensors file, and other kinds can carry code. Convert it.'
-        )
+        raise ValueError(f'{node}: "{name}" is not a .safetensors file, and other kinds can carry code. Convert it.')
     try:
         tensors, metadata = io.load(path)
     except ValueError as error:
-        raise ValueError(f"FewStepLoadLora: {error}") from error
+        raise ValueError(f"{node}: {error}") from error
     return keys.to_kohya(tensors), metadata
 
 

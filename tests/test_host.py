@@ -325,3 +325,51 @@ def test_noise_correction_around_a_stock_sampler(client):
     }
     ours = numpy.array(pictures(client, workflow)["fewstep_corrected"])
     assert abs(ours - corrected).max() <= 2 / 255
+
+
+def sampled_with(name: str) -> dict:
+    return api("text_to_image_4_steps", node_2={"lora_name": name}, node_5={"batch_size": 1})
+
+
+def saved_merge(client, name: str, node: str, **inputs) -> str:
+    """Merge and save; returns the listed name."""
+    workflow = {
+        "1": {"class_type": node, "inputs": inputs},
+        "2": {
+            "class_type": "FewStepSaveLora",
+            "inputs": {"lora": ["1", 0], "name": name, "dtype": "fp32", "overwrite": True, "recipe": ["1", 1]},
+        },
+    }
+    client.submit(workflow, timeout=120)
+    return str(Path("fewstep") / f"{name}.safetensors")
+
+
+def test_merged_loras_are_the_same_in_the_host_as_on_paper(client, host):
+    """Half A and half A is A; A + 0 is A; recipe and hashes are in the metadata; nothing is overwritten."""
+    from safetensors import safe_open
+
+    ours = "fewstep-tiny-sd-lcm-lora.safetensors"
+    (plain,) = pictures(client, sampled_with(ours))["fewstep_4_steps"]
+    half = saved_merge(client, "half", "FewStepInterpolateLoras", lora_a=ours, lora_b=ours, weight=0.5, rank=0)
+    parts = {"few_step_lora": ours, "style_lora": half, "few_step_weight": 1.0, "style_weight": 0.0, "rank": 0}
+    combined = saved_merge(client, "combined", "FewStepCombineLoras", **parts)
+    for name in (half, combined):
+        (made,) = pictures(client, sampled_with(name))["fewstep_4_steps"]
+        assert abs(made - plain).max() <= 2 / 255
+    with safe_open(host.workdir / "models" / "loras" / half, "pt") as file:
+        found = json.loads(file.metadata()["fewstep"])
+    assert found["sampling"]["sampler"] == "lcm"
+    assert [len(parent["sha256"]) for parent in found["recipe"]["parents"]] == [64, 64]
+    refuse = {
+        "class_type": "FewStepSaveLora",
+        "inputs": {"lora": ["1", 0], "name": "half", "dtype": "fp32", "overwrite": False},
+    }
+    source = {
+        "class_type": "FewStepInterpolateLoras",
+        "inputs": {"lora_a": ours, "lora_b": half, "weight": 0.5, "rank": 4},
+    }
+    with pytest.raises(RuntimeError, match="exists already"):
+        client.submit({"1": source, "2": refuse}, timeout=120)
+    refuse["inputs"]["name"] = "../../escape"
+    with pytest.raises(RuntimeError, match="leads out of"):
+        client.submit({"1": source, "2": refuse}, timeout=120)

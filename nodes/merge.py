@@ -1,0 +1,149 @@
+"""LoRAs interpolated, combined and saved, exactly: on deltas, whatever their ranks and key formats."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from ..host import folders
+from ..training.config import require
+from ..weights import families, io, merge
+from .load import read
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+RANK = {"default": 0, "min": 0, "max": 4096, "tooltip": "0: exact, the ranks add up. Else: compressed to it by SVD."}
+WEIGHT = {"min": -10.0, "max": 10.0, "step": 0.01}
+BLOCK = 1 << 20  # bytes
+
+
+def sha256(name: str) -> str:
+    """The file's hash, read block by block."""
+    state = hashlib.sha256()
+    with open(folders.full_path("loras", name), "rb") as file:
+        for block in iter(lambda: file.read(BLOCK), b""):
+            state.update(block)
+    return state.hexdigest()
+
+
+def weighted(node: str, parts: list[tuple[str, float]], rank: int, formula: str) -> tuple[dict, str, str]:
+    """(tensors, recipe as JSON, report) of sum_i w_i LoRA_i. The first few-step file's settings go into the recipe."""
+    loaded = [(name, weight, *read(name, node)) for name, weight in parts]
+    try:
+        summed = merge.weighted_sum([(merge.deltas(tensors, name), weight) for name, weight, tensors, _ in loaded])
+    except ValueError as error:
+        raise ValueError(f"{node}: {error}") from error
+    summed, error = merge.compress_all(summed, rank) if rank else (summed, 0.0)
+    parents = [{"name": name, "weight": weight, "sha256": sha256(name)} for name, weight, *_ in loaded]
+    recipe = {"recipe": {"formula": formula, "parents": parents, "relative_error": error}}
+    known = (families.from_metadata(metadata) or families.from_name(name) for name, _, _, metadata in loaded)
+    settings = next(filter(None, known), None)
+    if settings:
+        recipe["sampling"] = asdict(settings)
+    return merge.to_file(summed), json.dumps(recipe), report(formula, parts, summed, rank, error)
+
+
+def report(formula: str, parts: list, summed: dict, rank: int, error: float) -> str:
+    ranks = [delta.rank for delta in summed.values()]
+    lines = [formula, *(f"{weight:g} x {name}" for name, weight in parts)]
+    lines.append(f"{len(summed)} modules of rank {min(ranks)}-{max(ranks)}" if ranks else "nothing: every weight is 0")
+    lines.append(f"relative error of the compression: {error:.2e}" if rank else "exact")
+    return "\n".join(lines)
+
+
+class FewStepInterpolateLoras:
+    TITLE = "FewStep Interpolate LoRAs"
+    DESCRIPTION = (
+        "lambda A + (1 - lambda) B of two LoRAs of one base, between them or beyond: any ranks and key formats, exact. "
+        "SwiftBrush v2 merges its two students this way, with lambda 0.5."
+    )
+    CATEGORY = "FewStep/merging"
+    FUNCTION = "merge"
+    RETURN_TYPES = ("LORA_MODEL", "STRING", "STRING")
+    RETURN_NAMES = ("lora", "recipe", "report")
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        tooltip = "1 is A, 0 is B, 0.5 halfway; below 0 and above 1 goes on beyond them."
+        return {
+            "required": {
+                "lora_a": (folders.names("loras"), {"tooltip": "A .safetensors file in a loras folder."}),
+                "lora_b": (folders.names("loras"), {"tooltip": "Another one, of the same base."}),
+                "weight": ("FLOAT", {"default": 0.5, **WEIGHT, "tooltip": f"lambda: {tooltip}"}),
+                "rank": ("INT", RANK),
+            }
+        }
+
+    def merge(self, lora_a, lora_b, weight, rank):
+        return weighted(
+            "FewStepInterpolateLoras", [(lora_a, weight), (lora_b, 1 - weight)], rank, "lambda A + (1 - lambda) B"
+        )
+
+
+class FewStepCombineLoras:
+    TITLE = "FewStep Combine LoRAs"
+    DESCRIPTION = "A few-step LoRA and a style LoRA as one file: the weighted sum of their deltas (LCM-LoRA, eq. 2-3)."
+    CATEGORY = "FewStep/merging"
+    FUNCTION = "merge"
+    RETURN_TYPES = ("LORA_MODEL", "STRING", "STRING")
+    RETURN_NAMES = ("lora", "recipe", "report")
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "few_step_lora": (folders.names("loras"), {"tooltip": "LCM-LoRA, Hyper-SD, one of ours, ..."}),
+                "style_lora": (folders.names("loras"), {"tooltip": "Any LoRA of the same base."}),
+                "few_step_weight": ("FLOAT", {"default": 1.0, **WEIGHT, "tooltip": "LCM-LoRA's paper: 1.0."}),
+                "style_weight": ("FLOAT", {"default": 0.8, **WEIGHT, "tooltip": "LCM-LoRA's paper: 0.8."}),
+                "rank": ("INT", RANK),
+            }
+        }
+
+    def merge(self, few_step_lora, style_lora, few_step_weight, style_weight, rank):
+        parts = [(few_step_lora, few_step_weight), (style_lora, style_weight)]
+        return weighted("FewStepCombineLoras", parts, rank, "w1 few-step + w2 style")
+
+
+class FewStepSaveLora:
+    TITLE = "FewStep Save LoRA"
+    DESCRIPTION = "Writes a LoRA under loras/fewstep/, with its recipe, and gives the name that the loaders list it by."
+    CATEGORY = "FewStep/merging"
+    FUNCTION = "save"
+    OUTPUT_NODE = True
+    RETURN_TYPES = ("STRING",)
+    RETURN_NAMES = ("lora_name",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "lora": ("LORA_MODEL", {"tooltip": "From the merging nodes or FewStep Distill."}),
+                "name": ("STRING", {"default": "merged", "tooltip": "The file's name, without folder and ending."}),
+                "dtype": (list(DTYPES), {"tooltip": "fp32 keeps the merge exact; fp16 halves the file."}),
+                "overwrite": ("BOOLEAN", {"default": False, "tooltip": "Off: a file of that name is an error."}),
+            },
+            "optional": {"recipe": ("STRING", {"forceInput": True, "tooltip": "Kept in the file's metadata."})},
+        }
+
+    def save(self, lora, name, dtype, overwrite, recipe=""):
+        require(bool(name.strip()), "FewStepSaveLora: name is empty. Name the file.")
+        listed = str(Path("fewstep") / f"{name.strip()}.safetensors")
+        path = folders.inside(folders.lora_folder(), listed, "FewStepSaveLora: name")
+        require(
+            overwrite or not path.exists(),
+            f'FewStepSaveLora: "{listed}" exists already. Choose another name, or turn overwrite on.',
+        )
+        tensors = {key: tensor.to(DTYPES[dtype]) for key, tensor in lora.items()}
+        metadata = {"modelspec.title": name.strip(), "modelspec.implementation": "FewStep"}
+        found = json.loads(recipe) if recipe else {}
+        if "sampling" in found:
+            metadata[families.METADATA_KEY] = recipe
+        elif found:
+            metadata["fewstep.merge"] = recipe
+        io.save(tensors, path, metadata)
+        return (listed,)
+
+
+NODES = (FewStepInterpolateLoras, FewStepCombineLoras, FewStepSaveLora)
