@@ -5,7 +5,10 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the shipped weights were made with; `scaled` keeps the proportions of the three phases."""
+    """Settings of the three phases, kept in proportion by `scaled`.
+
+    The U-Net's are those the shipped weights were made with; of their VAE only loss, crop and 70 minutes are on record.
+    """
 
     seed: int = 0
     # VAE

@@ -45,4 +45,5 @@ def save(model: TinyModel, vae: nn.Module, file: Path, recipe: Recipe, made: dic
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(file.name + ".tmp")
     save_file(state_dict(model, vae), part, metadata=metadata)
+    part.chmod(0o644)  # safetensors writes files only their owner can read
     part.replace(file)
