@@ -14,8 +14,10 @@ from torch import Tensor
 from ..training.config import require
 from ..training.data import Examples
 from ..weights import io
-from . import conditioning, sampling
+from . import conditioning, models, sampling
+from .progress import throw_if_cancelled
 
+CHUNK = 256  # latents in one file of the cache
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
@@ -77,7 +79,7 @@ def read_picture(path: Path, width: int, height: int) -> Tensor:
     try:
         with Image.open(path) as opened:
             picture = ImageOps.exif_transpose(opened).convert("RGBA")
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(
             f"FewStepDataset: {path.name} cannot be read as a picture ({error}). Remove or replace it."
         ) from error
@@ -87,52 +89,77 @@ def read_picture(path: Path, width: int, height: int) -> Tensor:
     return torch.from_numpy(numpy.asarray(fitted, dtype=numpy.float32) / 255)[None]
 
 
-def build(
-    spec: DataSpec,
-    model,
-    clip,
-    vae,
-    seed: int,
-    cache: Path,
-    on_item: Callable[[int, int], None] = lambda done, total: None,
-) -> Examples:
-    """Latents and encoded prompts. Latents are kept in `cache` (a folder), so a resumed run makes them once.
+@dataclass(frozen=True)
+class Maker:
+    """What makes latents: the wired MODEL with its text encoder and VAE, and where they are kept.
 
-    on_item(done, total) is called after every batch and may raise to cancel.
+    batch: pictures at a time; on_item(done, total) is called as they come and may raise to cancel.
     """
+
+    model: object
+    clip: object
+    vae: object
+    seed: int
+    cache: Path
+    batch: int = 16
+    on_item: Callable[[int, int], None] = lambda done, total: None
+
+
+def build(spec: DataSpec, maker: Maker) -> Examples:
+    """Latents and encoded prompts. Latents are kept in the cache chunk by chunk: a cancelled run makes none twice."""
     pairs = read_folder(Path(spec.folder)) if spec.folder else []
     prompts = [caption for _, caption in pairs] if pairs else list(spec.prompts)
     require(
         bool(prompts), "FewStepDataset: the prompt list is empty. Write one prompt per line, or choose a prompt file."
     )
     unique = list(dict.fromkeys(prompts))
-    encoded = {prompt: conditioning.encode_text(clip, prompt) for prompt in [*unique, ""]}
-
-    def make() -> Tensor:
-        if pairs:
-            require(vae is not None, "FewStepDistill: pictures need a VAE. Connect the vae input.")
-            return encode_pictures(spec, model, vae, [path for path, _ in pairs], on_item)
-        chosen = [encoded[prompts[i % len(prompts)]] for i in range(spec.count)]
-        return sampling.teacher_latents(
-            model,
-            chosen,
-            encoded[""],
-            (spec.height, spec.width),
-            seed=seed,
-            steps=spec.teacher_steps,
-            cfg=spec.teacher_cfg,
-            on_batch=lambda done: on_item(done, spec.count),
-        )
-
-    latents = cached(cache / f"latents-{spec.digest()}-{seed}.safetensors", make)
-    conds = [keywords(model, encoded[prompt], spec) for prompt in unique]
+    encoded = encode_all([*unique, ""], maker)
+    if pairs:
+        latents = encode_pictures(spec, maker, [path for path, _ in pairs])
+    else:
+        latents = draw(spec, maker, [encoded[prompts[i % len(prompts)]] for i in range(spec.count)], encoded[""])
+    conds = [conditioning.model_keywords(maker.model, *encoded[p], spec.height, spec.width) for p in [*unique, ""]]
     index = {prompt: i for i, prompt in enumerate(unique)}
     owners = [index[prompts[i % len(prompts)]] for i in range(len(latents))]
-    return Examples(latents, owners, conds, keywords(model, encoded[""], spec))
+    return Examples(latents, owners, conds[:-1], conds[-1])
 
 
-def keywords(model, encoded: tuple, spec: DataSpec) -> dict[str, Tensor]:
-    return conditioning.model_keywords(model, *encoded, spec.height, spec.width)
+def encode_all(prompts: list[str], maker: Maker) -> dict[str, sampling.Encoded]:
+    """Every prompt through the text encoder once."""
+    encoded = {}
+    for prompt in prompts:
+        throw_if_cancelled()
+        encoded[prompt] = conditioning.encode_text(maker.clip, prompt)
+    return encoded
+
+
+def draw(spec: DataSpec, maker: Maker, prompts: list[sampling.Encoded], empty: sampling.Encoded) -> Tensor:
+    """The teacher's latents, [n, c, h, w] in the model's scale."""
+    key = f"{spec.digest()}-{models.fingerprint(maker.model)}-{maker.seed}"
+    chunks = []
+    for start in range(0, len(prompts), CHUNK):
+        chosen = prompts[start : start + CHUNK]
+
+        def make(start: int = start, chosen: list = chosen) -> Tensor:
+            made = []
+            for first in range(0, len(chosen), maker.batch):
+                made.append(
+                    sampling.teacher_latents(
+                        maker.model,
+                        chosen[first : first + maker.batch],
+                        empty,
+                        (spec.height, spec.width),
+                        seed=maker.seed,
+                        first=start + first,
+                        steps=spec.teacher_steps,
+                        cfg=spec.teacher_cfg,
+                    )
+                )
+                maker.on_item(start + min(first + maker.batch, len(chosen)), len(prompts))
+            return torch.cat(made)
+
+        chunks.append(cached(maker.cache / f"latents-{key}-{start}.safetensors", make))
+    return torch.cat(chunks)
 
 
 def cached(path: Path, make: Callable[[], Tensor]) -> Tensor:
@@ -140,16 +167,25 @@ def cached(path: Path, make: Callable[[], Tensor]) -> Tensor:
     if path.exists():
         return io.load(path)[0]["latents"]
     latents = make()
+    require(
+        bool(torch.isfinite(latents).all()),
+        "FewStepDistill: the teacher made NaN or infinity. Try fp32 or a lower cfg.",
+    )
     io.save({"latents": latents}, path, {"made_by": "FewStep"})
     return latents
 
 
-def encode_pictures(spec: DataSpec, model, vae, files: list[Path], on_item: Callable[[int, int], None]) -> Tensor:
-    """[n, c, h, w] in the model's scale."""
-    latents = []
-    for done, path in enumerate(files, 1):
-        with torch.inference_mode():
-            latents.append(vae.encode(read_picture(path, spec.width, spec.height)).float().cpu())
-        on_item(done, len(files))
-    with torch.inference_mode(False):
-        return model.model.process_latent_in(torch.cat(latents).clone())
+def encode_pictures(spec: DataSpec, maker: Maker, files: list[Path]) -> Tensor:
+    """The pictures' latents, [n, c, h, w] in the model's scale."""
+    require(maker.vae is not None, "FewStepDistill: pictures need a VAE. Connect the vae input.")
+
+    def make() -> Tensor:
+        latents = []
+        for done, path in enumerate(files, 1):
+            with torch.inference_mode():
+                latents.append(maker.vae.encode(read_picture(path, spec.width, spec.height)).float().cpu())
+            maker.on_item(done, len(files))
+        with torch.inference_mode(False):
+            return maker.model.model.process_latent_in(torch.cat(latents).clone())
+
+    return cached(maker.cache / f"latents-{spec.digest()}.safetensors", make)

@@ -1,17 +1,18 @@
 """One training run inside the host: copy the model, make the data, train, show previews, write the LoRA."""
 
-import hashlib
+import gc
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from comfy import model_management
 from PIL import Image
 from torch import Tensor
 
 from ..samplers.lcm import sample_lcm
-from ..samplers.schedule import SCHEDULES, sigmas_of
-from ..training.config import TrainConfig
+from ..samplers.schedule import SCHEDULES, is_flow, sigmas_of
+from ..training.config import TrainConfig, check_resume, require
 from ..training.data import join_conds
 from ..training.loop import Trainer
 from ..training.methods import Method
@@ -37,57 +38,85 @@ class Result:
     parameters: int
 
 
-def fingerprint(net: torch.nn.Module) -> str:
-    """A short hash of a network's weights (a sample of each), to know the teacher of a run again."""
-    digest = hashlib.blake2b(digest_size=8)
-    for name, parameter in net.named_parameters():
-        some = parameter.detach().flatten()[:: max(parameter.numel() // 16, 1)][:16].float().cpu()
-        digest.update(f"{name}{tuple(parameter.shape)}".encode() + some.numpy().tobytes())
-    return digest.hexdigest()
+@dataclass(frozen=True)
+class Job:
+    """Everything a run is: the wired model with its text encoder and VAE, data, method, settings, and a name."""
+
+    model: object
+    clip: object
+    vae: object
+    spec: dataset.DataSpec
+    method: Method
+    config: TrainConfig
+    run_name: str
+    preview_prompts: list[str]
+
+    @property
+    def folder(self) -> RunFolder:
+        return RunFolder(folders.inside(folders.output_folder() / "fewstep_runs", self.run_name, "Run name"))
+
+    @property
+    def source(self) -> dict[str, str]:
+        """What else identifies the run, for resuming."""
+        return {"base": models.fingerprint(self.model), "data": self.spec.digest()}
+
+    def check(self) -> None:
+        """Refuse what cannot work before anything is drawn or allocated."""
+        require(self.clip is not None, "FewStepDistill: no text encoder came with the model. Connect a CLIP loader.")
+        require(
+            bool(models.lora_targets(self.model)),
+            "FewStepDistill: the model is no U-Net of SD1.5, SD2 or SDXL, the only kinds it can train yet. Load one.",
+        )
+        before = self.folder.read_config()
+        if before is not None:
+            now = {**self.source, **self.method.recipe(), **asdict(self.config)}
+            check_resume(before, now, self.run_name)
 
 
-def distil(
-    model,
-    clip,
-    vae,
-    spec: dataset.DataSpec,
-    method: Method,
-    config: TrainConfig,
-    run_name: str,
-    preview_prompts: list[str],
-) -> Result:
-    """Train a LoRA student of `model` and write it to the loras folder. The MODEL on the wire is not changed.
+def distil(job: Job) -> Result:
+    """Train a LoRA student and write it to the loras folder. The MODEL on the wire is not changed.
 
     Cancel raises the host's exception within one micro-batch; the run folder then holds the last step, to be resumed.
     """
-    folder = folders.inside(folders.output_folder() / "fewstep_runs", run_name, "Run name")
-    making = Progress(spec.count)
+    job.check()
+    try:
+        with models.training_mode():
+            tensors, parameters = train(job)
+    finally:  # the copy of the model dies here, not at the next garbage collection
+        gc.collect()
+        model_management.soft_empty_cache()
+    name = str(Path("fewstep") / f"{job.run_name}.safetensors")
+    write(tensors, name, metadata(job))
+    return Result(tensors, name, job.folder.metrics(), parameters)
+
+
+def train(job: Job) -> tuple[dict[str, Tensor], int]:
+    """(the student's LoRA in kohya's names, its number of parameters)."""
+    config, making = job.config, Progress(job.spec.count)
 
     def on_item(done: int, total: int) -> None:
         throw_if_cancelled()
-        making.show(done * spec.count // total)
+        making.show(done * job.spec.count // total)
 
-    with models.training_mode():
-        examples = dataset.build(spec, model, clip, vae, config.seed, folder, on_item)
-        copy = models.TrainingCopy(model, PRECISION[config.precision], "FewStepDistill")
-        source = {"base": fingerprint(copy.net), "data": spec.digest()}
-        roles = lora_roles(model, copy, method, config)
-        path = NoisePath(copy.sigmas(), models.is_flow(copy.sampling))
-        progress = Progress(config.steps)
-        preview = Preview(model, clip, vae, spec, copy, roles, method, config, preview_prompts)
+    maker = dataset.Maker(
+        job.model, job.clip, job.vae, config.seed, job.folder.path, min(config.batch_size, 16), on_item
+    )
+    examples = dataset.build(job.spec, maker)
+    preview_conds = Preview.encode(job)
+    copy = models.TrainingCopy(job.model, PRECISION[config.precision], "FewStepDistill")
+    roles = lora_roles(job, copy)
+    preview, progress = Preview(job, copy, roles, preview_conds), Progress(config.steps)
 
-        def on_step(step: int, record: dict) -> None:
-            due = step % config.preview_every == 0 or step == config.steps
-            progress.show(step, preview.picture() if due else None)
+    def on_step(step: int, record: dict) -> None:
+        due = step % config.preview_every == 0 or step == config.steps
+        progress.show(step, preview.picture() if due else None)
 
-        trainer = Trainer(
-            config, method, roles, path, examples, RunFolder(folder), copy.device, source, throw_if_cancelled, on_step
-        )
-        trainer.run()
-        tensors = keys.export_lora(roles.parameters(kept_role(config)), models.diffusers_names(model), config.alpha)
-    name = str(Path("fewstep") / f"{run_name}.safetensors")
-    write(tensors, name, metadata(model, run_name, method, config, spec, source))
-    return Result(tensors, name, trainer.folder.metrics(), sum(p.numel() for p in roles.parameters("student").values()))
+    path = NoisePath(copy.sigmas(), is_flow(copy.sampling))
+    Trainer(
+        config, job.method, roles, path, examples, job.folder, copy.device, job.source, throw_if_cancelled, on_step
+    ).run()
+    tensors = keys.export_lora(roles.parameters(kept_role(config)), models.diffusers_names(job.model), config.alpha)
+    return tensors, sum(p.numel() for p in roles.parameters("student").values())
 
 
 def kept_role(config: TrainConfig) -> str:
@@ -95,9 +124,12 @@ def kept_role(config: TrainConfig) -> str:
     return "target" if config.ema_decay else "student"
 
 
-def lora_roles(model, copy: models.TrainingCopy, method: Method, config: TrainConfig) -> LoraRoles:
-    names = [role for role in method.roles if role != "target" or config.ema_decay]
-    roles = LoraRoles(copy.net, copy.denoise, models.lora_targets(model), config.rank, config.alpha, names, config.seed)
+def lora_roles(job: Job, copy: models.TrainingCopy) -> LoraRoles:
+    """Teacher, student and, with a moving average, target on the one copy."""
+    config = job.config
+    names = tuple(role for role in job.method.roles if role != "target" or config.ema_decay)
+    targets = models.lora_targets(job.model)
+    roles = LoraRoles(copy.net, copy.denoise, targets, config.rank, config.alpha, names, config.seed)
     if config.gradient_checkpointing:
         checkpoint_blocks(roles, models.unet_blocks(copy.net))
     return roles
@@ -106,16 +138,21 @@ def lora_roles(model, copy: models.TrainingCopy, method: Method, config: TrainCo
 class Preview:
     """Pictures of the student by the sampler it is for, from the same noise every time."""
 
-    def __init__(self, model, clip, vae, spec, copy, roles, method: Method, config: TrainConfig, prompts: list[str]):
-        self.model, self.vae, self.copy, self.roles = model, vae, copy, roles
-        self.role, self.config = kept_role(config), config
-        self.sigmas = sigmas_of(copy.sampling, SCHEDULES[method.schedule](PREVIEW_STEPS)).to(copy.device)
+    def __init__(self, job: Job, copy: models.TrainingCopy, roles: LoraRoles, conds: list[dict[str, Tensor]]):
+        self.job, self.roles, self.conds, self.role = job, roles, conds, kept_role(job.config)
         self.model_sampling = copy.sampling  # what the sampler asks of a model
-        self.conds, self.noise = [], None
-        if vae is not None and prompts:
-            self.conds = conditioning.encode_prompts(model, clip, prompts, spec.height, spec.width)
-            shape = (model.model.latent_format.latent_channels, spec.height // 8, spec.width // 8)
-            self.noise = sampling.unit_noise(shape, config.seed, list(range(len(prompts)))).to(copy.device)
+        self.sigmas = sigmas_of(copy.sampling, SCHEDULES[job.method.schedule](PREVIEW_STEPS)).to(copy.device)
+        shape = (job.model.model.latent_format.latent_channels, job.spec.height // 8, job.spec.width // 8)
+        indices = list(range(len(conds)))
+        self.noise = sampling.unit_noise(shape, job.config.seed, indices).to(copy.device) if conds else None
+
+    @staticmethod
+    def encode(job: Job) -> list[dict[str, Tensor]]:
+        """The preview prompts, encoded while the host's text encoder is still in memory; none without a VAE."""
+        if job.vae is None:
+            return []
+        size = (job.spec.height, job.spec.width)
+        return conditioning.encode_prompts(job.model, job.clip, job.preview_prompts, *size)
 
     def __call__(self, x: Tensor, sigma: Tensor, **_) -> Tensor:
         return self.roles(self.role, x, sigma, join_conds(self.conds, x.device))
@@ -124,12 +161,11 @@ class Preview:
         """The pictures side by side, or None without a VAE or prompts."""
         if self.noise is None:
             return None
-        start = self.copy.sampling.noise_scaling(
-            self.sigmas[0], self.noise.clone(), torch.zeros_like(self.noise), max_denoise=True
-        )
-        latents = sample_lcm(self, start, self.sigmas, seed=self.config.seed)
+        zeros = torch.zeros_like(self.noise)
+        start = self.model_sampling.noise_scaling(self.sigmas[0], self.noise.clone(), zeros, max_denoise=True)
+        latents = sample_lcm(self, start, self.sigmas, seed=self.job.config.seed)
         with torch.inference_mode():
-            pixels = self.vae.decode(self.model.model.process_latent_out(latents.cpu()))
+            pixels = self.job.vae.decode(self.job.model.model.process_latent_out(latents.cpu()))
         row = torch.cat(list(pixels.clamp(0, 1)), dim=1)  # [h, n w, 3]
         return Image.fromarray((row * 255).round().byte().cpu().numpy())
 
@@ -139,18 +175,19 @@ def write(tensors: dict, name: str, found: dict[str, str]) -> None:
     io.save(tensors, folders.inside(folders.lora_folder(), name, "Run name"), found)
 
 
-def metadata(model, title: str, method: Method, config: TrainConfig, spec: dataset.DataSpec, source: dict) -> dict:
+def metadata(job: Job) -> dict[str, str]:
     """modelspec.* and ss_* for other readers, `fewstep` for ours: how to sample, and how it was made. Strings only."""
+    spec, method, config = job.spec, job.method, job.config
     settings = families.Settings(f"FewStep {method.name}", method.sampler, method.schedule, (1, 8), 4)
     data = {"made": spec.summary(), "size": [spec.width, spec.height]}
     if not spec.folder:
         data |= {"teacher_steps": spec.teacher_steps, "teacher_cfg": spec.teacher_cfg}
-    recipe = {"sampling": asdict(settings), "recipe": {**method.recipe(), **asdict(config), **source}, "data": data}
-    architecture = ARCHITECTURES.get(loras.model_context(model), "stable-diffusion-v1")
+    recipe = {"sampling": asdict(settings), "recipe": {**method.recipe(), **asdict(config), **job.source}, "data": data}
+    architecture = ARCHITECTURES.get(loras.model_context(job.model), "stable-diffusion-v1")
     return {
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.architecture": f"{architecture}/lora",
-        "modelspec.title": title,
+        "modelspec.title": job.run_name,
         "modelspec.implementation": "FewStep",
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(config.rank),

@@ -5,6 +5,7 @@ inference mode. The MODEL itself is never touched.
 """
 
 import copy
+import hashlib
 import inspect
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -22,6 +23,20 @@ def call_supported(function: Callable, *args, **options):
     """Call with only those options that this host's version of the function knows."""
     known = inspect.signature(function).parameters
     return function(*args, **{name: value for name, value in options.items() if name in known})
+
+
+def fingerprint(model) -> str:
+    """A short hash of a MODEL as wired: a sample of every weight of its network, and which patches lie on it.
+
+    It knows the teacher of a run again, whatever device or precision it is trained in.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for name, parameter in model.model.diffusion_model.named_parameters():
+        some = parameter.detach().flatten()[:: max(parameter.numel() // 16, 1)][:16].float().cpu()
+        digest.update(f"{name}{tuple(parameter.shape)}".encode() + some.numpy().tobytes())
+    for key, patches in sorted(model.patches.items(), key=lambda item: str(item[0])):
+        digest.update(f"{key}{[(patch[0], patch[2]) for patch in patches]}".encode())
+    return digest.hexdigest()
 
 
 def to_trainable(module: nn.Module, dtype: torch.dtype) -> nn.Module:
@@ -51,6 +66,16 @@ def refuse_quantised(net: nn.Module, node: str) -> None:
             )
 
 
+def unstreamed(model, node: str):
+    """A clone of the MODEL whose weights are all in memory, on hosts that can stream them."""
+    try:
+        return call_supported(model.clone, disable_dynamic=True)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{node}: this MODEL's weights are streamed and cannot be copied ({error}). Load it with a stock loader."
+        ) from error
+
+
 class TrainingCopy:
     """The teacher as an ordinary network: `denoise(y, sigma, cond) -> x0` through the host's own `apply_model`."""
 
@@ -68,6 +93,8 @@ class TrainingCopy:
             sampling = patched.get_model_object("model_sampling")
             self.base._modules["model_sampling"] = copy_of(sampling)
             self.base.manual_cast_dtype = None
+        model_management.unload_all_models()  # one copy alive: the host loads its own again when it samples
+        model_management.soft_empty_cache()
         self.device, self.dtype = patched.load_device, dtype
         self.transformer_options = model.model_options.get("transformer_options", {})
         self.sampling = self.base._modules["model_sampling"]

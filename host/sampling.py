@@ -6,6 +6,10 @@ import torch
 from torch import Tensor
 
 from ..samplers.noise import generator_for
+from ..training.data import join_keyword
+from .progress import preview_callback, throw_if_cancelled
+
+Encoded = tuple[Tensor, Tensor | None]  # hidden states [1, tokens, width], pooled [1, width]
 
 
 def unit_noise(shape: tuple, seed: int, indices: list[int]) -> Tensor:
@@ -13,63 +17,57 @@ def unit_noise(shape: tuple, seed: int, indices: list[int]) -> Tensor:
     return torch.stack([torch.randn(shape, generator=generator_for("initial", seed, index)) for index in indices])
 
 
-def conditioning(encoded: list[tuple[Tensor, Tensor | None]]) -> list:
+def conditioning(encoded: list[Encoded]) -> list:
     """Several prompts of one length as one CONDITIONING whose batch lines up with the latents'."""
-    hidden = torch.cat([text for text, _ in encoded])
+    hidden = join_keyword([text for text, _ in encoded])
     pooled = [p for _, p in encoded if p is not None]
     return [[hidden, {"pooled_output": torch.cat(pooled)} if pooled else {}]]
 
 
-def sample_latents(
-    model, positive: list, negative: list, noise: Tensor, *, steps: int, cfg: float, sampler: str, scheduler: str
-) -> Tensor:
-    """Stock sampling from pure noise. Returns latents in the VAE's scale, [b, c, h, w] on the CPU."""
+def sample_latents(model, positive: list, negative: list, noise: Tensor, *, steps: int, cfg: float) -> Tensor:
+    """The host's DPM++ 2M on Karras' sigmas from pure noise. Latents in the VAE's scale, [b, c, h, w] on the CPU.
+
+    Cancel raises the host's exception after the current step.
+    """
     import comfy.sample
 
     with torch.inference_mode():
-        latents = torch.zeros_like(noise)
         made = comfy.sample.sample(
-            model, noise, steps, cfg, sampler, scheduler, positive, negative, latents, disable_pbar=True, seed=0
+            model,
+            noise,
+            steps,
+            cfg,
+            "dpmpp_2m",
+            "karras",
+            positive,
+            negative,
+            torch.zeros_like(noise),
+            callback=lambda *_: throw_if_cancelled(),
+            disable_pbar=True,
+            seed=0,
         )
     return made.float().cpu()
 
 
 def teacher_latents(
     model,
-    prompts: list[tuple[Tensor, Tensor | None]],
-    empty: tuple[Tensor, Tensor | None],
+    prompts: list[Encoded],
+    empty: Encoded,
     size: tuple[int, int],
     *,
     seed: int,
+    first: int,
     steps: int,
     cfg: float,
-    batch: int = 16,
-    on_batch: Callable[[int], None] = lambda done: None,
 ) -> Tensor:
-    """One latent [c, h, w] per prompt, made by the model itself (DPM++ 2M, Karras), in the *model's* scale.
+    """One latent [c, h, w] per prompt, made by the model itself, in the *model's* scale.
 
-    size: (height, width) in pixels; on_batch(done) is called after every batch and may raise to cancel.
+    size: (height, width) in pixels; first: the index of the first picture, which its noise depends on.
     """
     shape = (model.model.latent_format.latent_channels, size[0] // 8, size[1] // 8)
-    made = []
-    for start in range(0, len(prompts), batch):
-        chosen = prompts[start : start + batch]
-        noise = unit_noise(shape, seed, list(range(start, start + len(chosen))))
-        negative = conditioning([empty] * len(chosen))
-        made.append(
-            sample_latents(
-                model,
-                conditioning(chosen),
-                negative,
-                noise,
-                steps=steps,
-                cfg=cfg,
-                sampler="dpmpp_2m",
-                scheduler="karras",
-            )
-        )
-        on_batch(start + len(chosen))
-    latents = torch.cat(made)
+    noise = unit_noise(shape, seed, list(range(first, first + len(prompts))))
+    negative = conditioning([empty] * len(prompts))
+    latents = sample_latents(model, conditioning(prompts), negative, noise, steps=steps, cfg=cfg)
     with torch.inference_mode(False):
         return model.model.process_latent_in(latents.clone())
 
@@ -96,8 +94,6 @@ def rewrapped(sampler, wrap: Callable[[Callable], Callable]):
 def sample_custom(model, seed: int, cfg: float, positive, negative, sampler, sigmas: Tensor, latent: dict) -> dict:
     """The stock SamplerCustom: noise of the seed and the latent's batch_index, mask, previews, cancel. Gives LATENT."""
     import comfy.sample
-
-    from .progress import preview_callback
 
     samples = fix_channels(model, latent["samples"])
     noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))

@@ -228,7 +228,7 @@ class FewStepDistill:
         config = TrainConfig(**settings)
         check_run(run_name, method, config, resume)
         prompts = [line.strip() for line in preview_prompts.splitlines() if line.strip()][:8]
-        result = distil.distil(model, clip, vae, data, method, config, run_name.strip(), prompts)
+        result = distil.distil(distil.Job(model, clip, vae, data, method, config, run_name.strip(), prompts))
         losses = [record["loss"] for record in result.metrics]
         text = report.summary(result, method, config)
         student = distil.student_model(model, result.tensors)

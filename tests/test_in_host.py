@@ -42,7 +42,7 @@ def short_lora(tiny, tmp_path, steps=3, **options):
         patch.setattr(folders, "output_folder", lambda: tmp_path / "output")
         patch.setattr(folders, "lora_folder", lambda: tmp_path / "loras")
         with torch.inference_mode():  # as the host runs its nodes
-            return distil.distil(model, clip, vae, spec, method, config, "short", PROMPTS)
+            return distil.distil(distil.Job(model, clip, vae, spec, method, config, "short", PROMPTS))
 
 
 def denoised(model, clip, sigma=3.0) -> torch.Tensor:

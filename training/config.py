@@ -4,7 +4,9 @@ from dataclasses import asdict, dataclass, fields
 from math import cos, pi
 
 PRECISIONS = ("fp32", "bf16", "fp16")
-MAY_CHANGE_ON_RESUME = ("steps", "learning_rate", "save_every", "keep_last", "preview_every", "gradient_checkpointing")
+# "steps" is where to stop and where the cosine ends; the others change how a step is run, not which steps there are.
+MAY_CHANGE_ON_RESUME = ("steps", "learning_rate", "precision", "save_every", "keep_last", "preview_every")
+MAY_CHANGE_ON_RESUME += ("gradient_checkpointing",)
 
 
 def require(condition: bool, message: str) -> None:
@@ -58,7 +60,7 @@ def check_resume(old: dict, new: dict, folder: str) -> None:
     changed = [
         f"{key} ({old.get(key)!r} -> {value!r})"
         for key, value in new.items()
-        if key not in MAY_CHANGE_ON_RESUME and old.get(key) != value
+        if key not in MAY_CHANGE_ON_RESUME and key in old and old[key] != value
     ]
     require(
         not changed,

@@ -59,9 +59,8 @@ def order(seed: int, epoch: int, count: int) -> Tensor:
 
 def indices_of(seed: int, start: int, count: int, examples: int) -> list[int]:
     """Which examples the samples start .. start + count - 1 are; every epoch shows each example once."""
-    epochs = {epoch: order(seed, epoch, examples) for epoch in {n // examples for n in (start, start + count - 1)}}
-    for epoch in range(start // examples, (start + count - 1) // examples + 1):
-        epochs.setdefault(epoch, order(seed, epoch, examples))
+    first, last = start // examples, (start + count - 1) // examples
+    epochs = {epoch: order(seed, epoch, examples) for epoch in range(first, last + 1)}
     return [int(epochs[n // examples][n % examples]) for n in range(start, start + count)]
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from . import state as states
-from .config import TrainConfig, check_resume
+from .config import TrainConfig, check_resume, require
 from .data import Examples, make_batch
 from .methods import Method, Turn
 from .path import Path
@@ -45,8 +45,7 @@ class Trainer:
             role: torch.optim.AdamW(ps.values(), lr=self.config.learning_rate, weight_decay=0.0)
             for role, ps in self.parameters.items()
         }
-        half = self.config.precision == "fp16" and self.device.type == "cuda"
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
+        self.scaler = make_scaler(self.config.precision, self.device)
         self.step = 0
 
     def run(self) -> None:
@@ -73,13 +72,18 @@ class Trainer:
         self.step, tensors = self.folder.load()
         if tensors:
             states.unpack(tensors, self.kept(), self.optimizers)
+            if self.scaler.is_enabled() and "scaler.scale" in tensors:
+                self.scaler.update(new_scale=tensors["scaler.scale"].to(self.device))
         self.folder.write_config(settings)
 
     def kept(self) -> dict[str, dict[str, Tensor]]:
         return {**self.parameters, "target": self.averaged} if self.averaged else dict(self.parameters)
 
     def save(self) -> int:
-        self.folder.save(self.step, states.pack(self.kept(), self.optimizers), self.config.keep_last)
+        packed = states.pack(self.kept(), self.optimizers)
+        if self.scaler.is_enabled():
+            packed["scaler.scale"] = torch.tensor(self.scaler.get_scale())
+        self.folder.save(self.step, packed, self.config.keep_last)
         return self.step
 
     def train_step(self) -> dict:
@@ -110,6 +114,8 @@ class Trainer:
             self.require_finite("gradient norm", float(norm))
         self.scaler.step(optimizer)
         self.scaler.update()
+        if self.scaler.is_enabled() and self.scaler.get_scale() < 1:
+            self.require_finite("gradient norm", math.inf)  # it overflowed at every scale
         optimizer.zero_grad(set_to_none=True)
         return {**logs, f"{turn.role}_gradient": float(norm), "learning_rate": rate}
 
@@ -142,4 +148,14 @@ class Trainer:
         if self.config.precision == "fp32":
             return nullcontext()
         kind = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.config.precision]
-        return torch.autocast(self.device.type, dtype=kind)
+        # Without its cache: older torch keeps casts made under no_grad (the target's), and the student loses its graph.
+        return torch.autocast(self.device.type, dtype=kind, cache_enabled=False)
+
+
+def make_scaler(precision: str, device: torch.device):
+    """Loss scaling for fp16, whose gradients would vanish; for other precisions one that does nothing."""
+    half = precision == "fp16"
+    require(not half or device.type == "cuda", "fp16 training needs a CUDA device. Take bf16 or fp32.")
+    if hasattr(torch.amp, "GradScaler"):
+        return torch.amp.GradScaler("cuda", enabled=half)
+    return torch.cuda.amp.GradScaler(enabled=half)  # before torch 2.3

@@ -52,6 +52,7 @@ class RunFolder:
         """(step, tensors) of the newest state; metrics beyond it are cut. (0, {}) when there is none."""
         states = self.states()
         if not states:
+            self.cut_metrics(0)
             return 0, {}
         tensors, _ = io.load(states[-1])
         step = step_of(states[-1])
@@ -63,13 +64,20 @@ class RunFolder:
             file.write(json.dumps(record) + "\n")
 
     def metrics(self) -> list[dict]:
+        """One record per finished step; a last line cut off in the writing (a kill, a full disk) does not count."""
         file = self.path / "metrics.jsonl"
-        if not file.exists():
-            return []
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        found = []
+        for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+            try:
+                found.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return found
 
     def cut_metrics(self, step: int) -> None:
         kept = [record for record in self.metrics() if record["step"] <= step]
+        if not (self.path / "metrics.jsonl").exists():
+            return
         write_text(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept))
 
 

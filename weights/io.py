@@ -20,9 +20,9 @@ def save(tensors: dict[str, Tensor], path: str | os.PathLike, metadata: dict[str
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary, metadata=metadata)
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
-        raise OSError(
-            f"{path} could not be written: {error}. Nothing was changed; free some disk and try again."
-        ) from error
+        busy = isinstance(error, PermissionError)
+        remedy = "close what uses the file, or take another name" if busy else "free some disk and try again"
+        raise OSError(f"{path} could not be written: {error}. Nothing was changed; {remedy}.") from error
     finally:
         temporary.unlink(missing_ok=True)
 
