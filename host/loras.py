@@ -31,13 +31,13 @@ def family(width: int | None) -> str:
 
 
 def match(model, clip, tensors: dict[str, Tensor]) -> Match:
-    """Compare a file in kohya's form with the host's own key map."""
+    """Compare a file in kohya's form with the host's own key map; its text encoder part only where there is a CLIP."""
     import comfy.lora
 
     known = comfy.lora.model_lora_keys_unet(model.model, {})
     if clip is not None:
         known = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, known)
-    modules = keys.modules_of(tensors)
+    modules = [m for m in keys.modules_of(tensors) if clip is not None or not m.startswith("lora_te")]
     return Match([m for m in modules if m in known], [m for m in modules if m not in known])
 
 

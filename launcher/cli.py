@@ -23,7 +23,9 @@ def main(argv: Sequence[str]) -> int:
     args = parse(argv)
     try:
         if os.environ.pop(INSIDE, None):
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave through every `finally`: the host must stop
+            for name in ("SIGTERM", "SIGHUP"):  # leave through every `finally`: the host must stop
+                if hasattr(signal, name):
+                    signal.signal(getattr(signal, name), lambda *_: sys.exit(143))
             module = importlib.import_module(f".{MODULES[args.command]}", __package__)
             return getattr(module, args.command)(args) or 0
         return rerun(choose_python(args), argv)

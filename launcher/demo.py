@@ -81,7 +81,7 @@ def demo(args: argparse.Namespace) -> None:
     """Sample every column for every prompt on a warm host; write the sheet and print the table."""
     subject = read_subject(args)
     folders = {"checkpoints": args.checkpoint, "loras": args.lora}
-    models = {kind: [Path(file).resolve().parent] for kind, file in folders.items() if file}
+    models = {kind: [Path(file).absolute().parent] for kind, file in folders.items() if file}
     with running(args, models=models) as server:
         client = server.client()
         results = sample_all(client, subject, available(client, subject))

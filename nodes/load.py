@@ -52,7 +52,7 @@ class FewStepLoadLora:
         name = lora_file or lora_name
         tensors, metadata = read(name)
         fit(name, tensors, model)
-        settings = families.from_metadata(metadata) or families.from_name(name) or unknown(name)
+        settings = settings_of(name, metadata) or unknown(name)
         found = check_match(name, loras.match(model, clip, tensors))
         patched, patched_clip = loras.apply(model, clip, tensors, strength)
         timesteps = SCHEDULES[settings.schedule](steps, denoise)
@@ -76,6 +76,14 @@ def read(name: str, node: str = "FewStepLoadLora") -> tuple[dict, dict]:
     except ValueError as error:
         raise ValueError(f"{node}: {error}") from error
     return keys.to_kohya(tensors), metadata
+
+
+def settings_of(name: str, metadata: dict, node: str = "FewStepLoadLora") -> families.Settings | None:
+    """From our metadata, else by the known name; None for other files."""
+    try:
+        return families.from_metadata(metadata) or families.from_name(name)
+    except ValueError as error:
+        raise ValueError(f'{node}: "{name}": {error}') from error
 
 
 def fit(name: str, tensors: dict, model) -> None:

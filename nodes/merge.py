@@ -10,7 +10,7 @@ import torch
 from ..host import folders
 from ..training.config import require
 from ..weights import families, io, merge
-from .load import read
+from .load import read, settings_of
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 RANK = {"default": 0, "min": 0, "max": 4096, "tooltip": "0: exact, the ranks add up. Else: compressed to it by SVD."}
@@ -37,7 +37,7 @@ def weighted(node: str, parts: list[tuple[str, float]], rank: int, formula: str)
     summed, error = merge.compress_all(summed, rank) if rank else (summed, 0.0)
     parents = [{"name": name, "weight": weight, "sha256": sha256(name)} for name, weight, *_ in loaded]
     recipe = {"recipe": {"formula": formula, "parents": parents, "relative_error": error}}
-    known = (families.from_metadata(metadata) or families.from_name(name) for name, _, _, metadata in loaded)
+    known = (settings_of(name, metadata, node) for name, weight, _, metadata in loaded if weight)
     settings = next(filter(None, known), None)
     if settings:
         recipe["sampling"] = asdict(settings)
@@ -52,10 +52,18 @@ def report(formula: str, parts: list, summed: dict, rank: int, error: float) -> 
     return "\n".join(lines)
 
 
+def parsed(recipe: str) -> dict:
+    """A recipe of the merging nodes; nothing connected is an empty one."""
+    try:
+        return json.loads(recipe) if recipe else {}
+    except json.JSONDecodeError as error:
+        raise ValueError("FewStepSaveLora: recipe is not JSON. Connect the recipe output of a merging node.") from error
+
+
 class FewStepInterpolateLoras:
     TITLE = "FewStep Interpolate LoRAs"
     DESCRIPTION = (
-        "lambda A + (1 - lambda) B of two LoRAs of one base, between them or beyond: any ranks and key formats, exact. "
+        "lambda A + (1 - lambda) B of two LoRAs of one base, between them or beyond: any ranks, exact. "
         "SwiftBrush v2 merges its two students this way, with lambda 0.5."
     )
     CATEGORY = "FewStep/merging"
@@ -128,16 +136,18 @@ class FewStepSaveLora:
         }
 
     def save(self, lora, name, dtype, overwrite, recipe=""):
-        require(bool(name.strip()), "FewStepSaveLora: name is empty. Name the file.")
+        plain = bool(name.strip(". ")) and not set(name) & set('/\\:*?"<>|')
+        require(plain, f"FewStepSaveLora: name {name!r} is no file name. Give one without folders and special signs.")
         listed = str(Path("fewstep") / f"{name.strip()}.safetensors")
         path = folders.inside(folders.lora_folder(), listed, "FewStepSaveLora: name")
         require(
             overwrite or not path.exists(),
             f'FewStepSaveLora: "{listed}" exists already. Choose another name, or turn overwrite on.',
         )
-        tensors = {key: tensor.to(DTYPES[dtype]) for key, tensor in lora.items()}
+        # alpha stays fp32: bf16 rounds an odd rank above 256, and with it the scale alpha / r
+        tensors = {k: t if k.endswith(".alpha") else t.to(DTYPES[dtype]) for k, t in lora.items()}
         metadata = {"modelspec.title": name.strip(), "modelspec.implementation": "FewStep"}
-        found = json.loads(recipe) if recipe else {}
+        found = parsed(recipe)
         if "sampling" in found:
             metadata[families.METADATA_KEY] = recipe
         elif found:

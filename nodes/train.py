@@ -237,7 +237,7 @@ class FewStepDistill:
 
 def check_run(run_name: str, method, config: TrainConfig, resume: bool) -> None:
     """Refuse before anything is allocated."""
-    require(bool(run_name.strip()), "FewStepDistill: run_name is empty. It names the run folder and the LoRA file.")
+    require(bool(run_name.strip(". ")), "FewStepDistill: run_name is empty. It names the run folder and the LoRA file.")
     folder = folders.inside(folders.output_folder() / "fewstep_runs", run_name.strip(), "FewStepDistill: run_name")
     require(
         resume or not (folder / "config.json").exists(),

@@ -40,12 +40,26 @@ def is_flow(model_sampling) -> bool:
     return alpha_of(model_sampling, torch.tensor(0.5)).item() < 1
 
 
+def require_timesteps(model_sampling) -> None:
+    """Refuse VP models whose time is not 0..999 (EDM: CosXL, Playground v2.5), where every list here is meaningless.
+
+    The host's "Distilled" tables round to every 20th timestep, so as much is allowed.
+    """
+    middle = model_sampling.sigma(torch.tensor(500.0))
+    if abs(float(model_sampling.timestep(middle)) - 500) > 20:
+        raise ValueError(
+            "FewStep: this model has no 1,000 timesteps (EDM or continuous), which few-step schedules need. "
+            "Use a stock sampler and scheduler, or an SD, SDXL or flow model."
+        )
+
+
 def timestep_of(model_sampling, sigma: Tensor) -> float:
     """The timestep in 0..999 that belongs to `sigma`; -1 for sigma = 0, where no noise is left."""
     if sigma <= 0:
         return -1.0
     if is_flow(model_sampling):
         return float(sigma) * TRAIN_TIMESTEPS - 1
+    require_timesteps(model_sampling)
     return float(model_sampling.timestep(sigma))
 
 
@@ -57,6 +71,7 @@ def sigmas_of(model_sampling, timesteps: list[int]) -> Tensor:
     if is_flow(model_sampling):
         sigmas = [float(model_sampling.percent_to_sigma(1 - (t + 1) / TRAIN_TIMESTEPS)) for t in timesteps]
     else:
+        require_timesteps(model_sampling)
         sigmas = [float(model_sampling.sigma(torch.tensor(float(t)))) for t in timesteps]
     return torch.tensor([min(sigma, 1.0) if is_flow(model_sampling) else sigma for sigma in sigmas] + [0.0])
 

@@ -371,5 +371,5 @@ def test_merged_loras_are_the_same_in_the_host_as_on_paper(client, host):
     with pytest.raises(RuntimeError, match="exists already"):
         client.submit({"1": source, "2": refuse}, timeout=120)
     refuse["inputs"]["name"] = "../../escape"
-    with pytest.raises(RuntimeError, match="leads out of"):
+    with pytest.raises(RuntimeError, match="no file name"):
         client.submit({"1": source, "2": refuse}, timeout=120)

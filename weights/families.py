@@ -64,8 +64,11 @@ def from_metadata(metadata: dict[str, str]) -> Settings | None:
     """Settings from a file of ours, or None."""
     if METADATA_KEY not in metadata:
         return None
-    found = json.loads(metadata[METADATA_KEY])["sampling"]
-    return Settings(**{**found, "steps": tuple(found["steps"]), "cfg_range": tuple(found["cfg_range"])})
+    try:
+        found = json.loads(metadata[METADATA_KEY])["sampling"]
+        return Settings(**{**found, "steps": tuple(found["steps"]), "cfg_range": tuple(found["cfg_range"])})
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"Its FewStep metadata is damaged ({error!r}). Get the file again.") from error
 
 
 def advice(settings: Settings, steps: int, strength: float, negative_prompt: str) -> list[str]:

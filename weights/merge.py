@@ -62,7 +62,10 @@ def weighted_sum(parts: list[tuple[dict[str, Delta], float]]) -> dict[str, Delta
     used = [(file, weight) for file, weight in parts if weight != 0]
     if len(parts) > 1 and not set.intersection(*(set(file) for file, _ in parts)):
         examples = " and ".join(next(iter(file), "nothing") for file, _ in parts)
-        raise ValueError(f"The LoRAs have no module in common ({examples}): they are for different models.")
+        raise ValueError(
+            f"The LoRAs have no module in common ({examples}): they are for different models, or name their blocks "
+            "differently (input_blocks against down_blocks)."
+        )
     summed = {}
     for module in sorted({module for file, _ in used for module in file}):
         pieces = [(file[module], weight) for file, weight in used if module in file]
