@@ -28,14 +28,28 @@ def keep_the_in_process_host_here() -> None:
 keep_the_in_process_host_here()
 
 
+def devices() -> list[str]:
+    """Where the mathematics is tested: the CPU, and CUDA where there is one."""
+    import torch
+
+    return ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.fixture(params=devices())
+def device(request):
+    import torch
+
+    return torch.device(request.param)
+
+
 @pytest.fixture(scope="session")
 def host(tmp_path_factory):
-    """A real ComfyUI server: the embedded one, or the checkout COMFYUI_DIR (with COMFYUI_PYTHON)."""
+    """A real ComfyUI server: the embedded one or COMFYUI_DIR (with COMFYUI_PYTHON), on FEWSTEP_TEST_DEVICE."""
     from launcher import server
 
-    options = {}
+    options = {"device": os.environ.get("FEWSTEP_TEST_DEVICE", "cpu")}
     if os.environ.get("COMFYUI_DIR"):
-        options = {"comfyui": os.environ["COMFYUI_DIR"], "python": os.environ.get("COMFYUI_PYTHON")}
+        options |= {"comfyui": os.environ["COMFYUI_DIR"], "python": os.environ.get("COMFYUI_PYTHON")}
     with server.host(workdir=tmp_path_factory.mktemp("host"), **options) as running:
         yield running
 
