@@ -50,6 +50,7 @@ class Job:
     config: TrainConfig
     run_name: str
     preview_prompts: list[str]
+    start: str = ""  # name of a LoRA in a loras folder that the student starts from
 
     @property
     def folder(self) -> RunFolder:
@@ -58,7 +59,8 @@ class Job:
     @property
     def source(self) -> dict[str, str]:
         """What else identifies the run, for resuming."""
-        return {"base": models.fingerprint(self.model), "data": self.spec.digest()}
+        found = {"base": models.fingerprint(self.model), "data": self.spec.digest()}
+        return {**found, "start": f"{self.start} {loras.sha256(self.start)[:16]}"} if self.start else found
 
     def check(self) -> None:
         """Refuse what cannot work before anything is drawn or allocated."""
@@ -130,9 +132,27 @@ def lora_roles(job: Job, copy: models.TrainingCopy) -> LoraRoles:
     names = tuple(role for role in job.method.roles if role != "target" or config.ema_decay)
     targets = models.lora_targets(job.model)
     roles = LoraRoles(copy.net, copy.denoise, targets, config.rank, config.alpha, names, config.seed)
+    if job.start:
+        start_from(job, roles)
     if config.gradient_checkpointing:
         checkpoint_blocks(roles, models.unet_blocks(copy.net))
     return roles
+
+
+def start_from(job: Job, roles: LoraRoles) -> None:
+    """Let every adapter begin as an earlier LoRA instead of as the teacher."""
+    tensors, _ = loras.read(job.start, "FewStepDistill")
+    names, scale = models.diffusers_names(job.model), job.config.alpha / job.config.rank
+    for role in roles.roles:
+        try:
+            found, wanted = keys.import_lora(tensors, roles.parameters(role), names, scale)
+        except ValueError as error:
+            raise ValueError(f'FewStepDistill: "{job.start}": {error}') from error
+        require(
+            found >= 0.9 * wanted,
+            f'FewStepDistill: "{job.start}" has only {found} of the {wanted} modules to train. Start from a LoRA '
+            "of this model that covers its convolutions too, or from none.",
+        )
 
 
 class Preview:

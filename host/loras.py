@@ -1,11 +1,14 @@
 """LoRAs on the host's MODEL: does a file fit, what matches, and the patched clone."""
 
+import hashlib
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..weights import keys
+from ..weights import io, keys
+from . import folders
 
+BLOCK = 1 << 20  # bytes
 FAMILIES = {64: "the tiny base", 768: "SD1.5", 1024: "SD2.x", 2048: "SDXL"}
 
 
@@ -19,6 +22,29 @@ class Match:
     @property
     def share(self) -> float:
         return len(self.matched) / max(len(self.matched) + len(self.unmatched), 1)
+
+
+def read(name: str, node: str) -> tuple[dict, dict]:
+    """Tensors (in kohya's form) and metadata of a file in a loras folder. Errors name the node."""
+    path = folders.full_path("loras", name)
+    if path is None:
+        raise ValueError(f'{node}: "{name}" is in no loras folder. Refresh the list, or check the name.')
+    if not str(path).lower().endswith(".safetensors"):
+        raise ValueError(f'{node}: "{name}" is not a .safetensors file, and other kinds can carry code. Convert it.')
+    try:
+        tensors, metadata = io.load(path)
+    except ValueError as error:
+        raise ValueError(f"{node}: {error}") from error
+    return keys.to_kohya(tensors), metadata
+
+
+def sha256(name: str) -> str:
+    """The file's hash, read block by block."""
+    state = hashlib.sha256()
+    with open(folders.full_path("loras", name), "rb") as file:
+        for block in iter(lambda: file.read(BLOCK), b""):
+            state.update(block)
+    return state.hexdigest()
 
 
 def model_context(model) -> int | None:

@@ -2,7 +2,7 @@
 
 from ..host import folders, loras, sampling
 from ..samplers.schedule import SCHEDULES, sigmas_of
-from ..weights import families, io, keys
+from ..weights import families, keys
 from .sample import METHODS, sampler_options
 
 LEAST_MATCH = 0.9
@@ -50,7 +50,7 @@ class FewStepLoadLora:
 
     def load(self, model, lora_name, strength, steps, denoise, clip=None, negative_prompt="", lora_file=""):
         name = lora_file or lora_name
-        tensors, metadata = read(name)
+        tensors, metadata = loras.read(name, "FewStepLoadLora")
         fit(name, tensors, model)
         settings = settings_of(name, metadata) or unknown(name)
         found = check_match(name, loras.match(model, clip, tensors))
@@ -62,20 +62,6 @@ class FewStepLoadLora:
         )
         notes = families.advice(settings, steps, strength, negative_prompt)
         return (patched, patched_clip, sampler, sigmas, settings.cfg, report(name, settings, found, timesteps, notes))
-
-
-def read(name: str, node: str = "FewStepLoadLora") -> tuple[dict, dict]:
-    """Tensors (in kohya's form) and metadata of a file in a loras folder."""
-    path = folders.full_path("loras", name)
-    if path is None:
-        raise ValueError(f'{node}: "{name}" is in no loras folder. Refresh the list, or check the name.')
-    if not str(path).lower().endswith(".safetensors"):
-        raise ValueError(f'{node}: "{name}" is not a .safetensors file, and other kinds can carry code. Convert it.')
-    try:
-        tensors, metadata = io.load(path)
-    except ValueError as error:
-        raise ValueError(f"{node}: {error}") from error
-    return keys.to_kohya(tensors), metadata
 
 
 def settings_of(name: str, metadata: dict, node: str = "FewStepLoadLora") -> families.Settings | None:

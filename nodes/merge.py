@@ -1,41 +1,30 @@
 """LoRAs interpolated, combined and saved, exactly: on deltas, whatever their ranks and key formats."""
 
-import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
-from ..host import folders
+from ..host import folders, loras
 from ..training.config import require
 from ..weights import families, io, merge
-from .load import read, settings_of
+from .load import settings_of
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 RANK = {"default": 0, "min": 0, "max": 4096, "tooltip": "0: exact, the ranks add up. Else: compressed to it by SVD."}
 WEIGHT = {"min": -10.0, "max": 10.0, "step": 0.01}
-BLOCK = 1 << 20  # bytes
-
-
-def sha256(name: str) -> str:
-    """The file's hash, read block by block."""
-    state = hashlib.sha256()
-    with open(folders.full_path("loras", name), "rb") as file:
-        for block in iter(lambda: file.read(BLOCK), b""):
-            state.update(block)
-    return state.hexdigest()
 
 
 def weighted(node: str, parts: list[tuple[str, float]], rank: int, formula: str) -> tuple[dict, str, str]:
     """(tensors, recipe as JSON, report) of sum_i w_i LoRA_i. The first few-step file's settings go into the recipe."""
-    loaded = [(name, weight, *read(name, node)) for name, weight in parts]
+    loaded = [(name, weight, *loras.read(name, node)) for name, weight in parts]
     try:
         summed = merge.weighted_sum([(merge.deltas(tensors, name), weight) for name, weight, tensors, _ in loaded])
     except ValueError as error:
         raise ValueError(f"{node}: {error}") from error
     summed, error = merge.compress_all(summed, rank) if rank else (summed, 0.0)
-    parents = [{"name": name, "weight": weight, "sha256": sha256(name)} for name, weight, *_ in loaded]
+    parents = [{"name": name, "weight": weight, "sha256": loras.sha256(name)} for name, weight, *_ in loaded]
     recipe = {"recipe": {"formula": formula, "parents": parents, "relative_error": error}}
     known = (settings_of(name, metadata, node) for name, weight, _, metadata in loaded if weight)
     settings = next(filter(None, known), None)

@@ -221,14 +221,23 @@ class FewStepDistill:
                     {"default": True, "tooltip": "Go on with a run of this name. Off: refuse when it exists already."},
                 ),
             },
-            "optional": {"vae": ("VAE", {"tooltip": "For previews, and for data from pictures."})},
+            "optional": {
+                "vae": ("VAE", {"tooltip": "For previews, and for data from pictures."}),
+                "start_lora": (
+                    ["none", *folders.names("loras")],
+                    {"tooltip": "Start from this LoRA instead of from the model: a second run under other settings."},
+                ),
+            },
         }
 
-    def distil(self, model, clip, data, method, run_name, preview_prompts, resume, vae=None, **settings):
+    def distil(
+        self, model, clip, data, method, run_name, preview_prompts, resume, vae=None, start_lora="none", **settings
+    ):
         config = TrainConfig(**settings)
         check_run(run_name, method, config, resume)
         prompts = [line.strip() for line in preview_prompts.splitlines() if line.strip()][:8]
-        result = distil.distil(distil.Job(model, clip, vae, data, method, config, run_name.strip(), prompts))
+        start = "" if start_lora == "none" else start_lora
+        result = distil.distil(distil.Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start))
         losses = [record["loss"] for record in result.metrics]
         text = report.summary(result, method, config)
         student = distil.student_model(model, result.tensors)

@@ -27,7 +27,7 @@ def bits(model) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
 
 
-def short_lora(tiny, tmp_path, steps=3, prompts=PROMPTS, **options):
+def short_lora(tiny, tmp_path, steps=3, prompts=PROMPTS, start="", **options):
     """A few real training steps through the function behind FewStepDistill."""
     from fewstep.host import dataset, distil, folders
     from fewstep.training.config import TrainConfig
@@ -43,7 +43,7 @@ def short_lora(tiny, tmp_path, steps=3, prompts=PROMPTS, **options):
         patch.setattr(folders, "output_folder", lambda: tmp_path / "output")
         patch.setattr(folders, "lora_folder", lambda: tmp_path / "loras")
         with torch.inference_mode():  # as the host runs its nodes
-            return distil.distil(distil.Job(model, clip, vae, spec, method, config, "short", PROMPTS))
+            return distil.distil(distil.Job(model, clip, vae, spec, method, config, "short", PROMPTS, start))
 
 
 def denoised(model, clip, sigma=3.0) -> torch.Tensor:
@@ -101,6 +101,18 @@ def test_a_run_in_the_host_is_reproducible(tiny, tmp_path, checkpointing):
     first = short_lora(tiny, tmp_path / "a", gradient_checkpointing=checkpointing)
     second = short_lora(tiny, tmp_path / "b")
     assert all(torch.allclose(first.tensors[key], second.tensors[key], atol=1e-5) for key in first.tensors)
+
+
+def test_a_run_can_start_from_an_earlier_lora(tiny, tmp_path):
+    """With a vanishing learning rate the product is the LoRA it started from."""
+    start = "fewstep-tiny-sd-lcm-lora.safetensors"
+    from fewstep.host import loras
+
+    before, _ = loras.read(start, "test")
+    result = short_lora(tiny, tmp_path, steps=1, start=start, rank=32, alpha=32.0, learning_rate=1e-9)
+    assert all(torch.allclose(result.tensors[key], before[key].float(), atol=1e-4) for key in result.tensors)
+    with pytest.raises(ValueError, match="Take a rank of at least 32"):
+        short_lora(tiny, tmp_path / "small", steps=1, start=start)
 
 
 def test_lower_precision_trains(tiny, tmp_path):

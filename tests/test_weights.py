@@ -77,6 +77,38 @@ def test_export_uses_kohyas_names_of_the_diffusers_blocks():
     assert torch.allclose(up @ down, delta) and file[f"{name}.alpha"] == 8.0
 
 
+@pytest.mark.parametrize("rank, alpha", [(4, 8.0), (6, 3.0)])
+def test_import_turns_export_around_also_into_a_larger_rank(rank, alpha):
+    file, ours = keys.export_lora(adapter(), NAMES, alpha=8.0), {k: torch.zeros(s) for k, s in larger(rank)}
+    assert keys.import_lora(file, ours, NAMES, scale=alpha / rank) == (2, 2)
+    again = keys.export_lora(ours, NAMES, alpha)
+    for name in keys.modules_of(file):
+        deltas = [
+            float(f[f"{name}.alpha"])
+            / len(f[f"{name}.lora_down.weight"])
+            * (f[f"{name}.lora_up.weight"].flatten(1) @ f[f"{name}.lora_down.weight"].flatten(1))
+            for f in (file, again)
+        ]
+        assert torch.allclose(*deltas, atol=1e-5)
+
+
+def larger(rank: int) -> list:
+    """The adapter's keys with shapes of another rank."""
+    down = ("lora_A" in key for key in adapter())
+    return [
+        (key, (rank, *t.shape[1:]) if is_down else (t.shape[0], rank, *t.shape[2:]))
+        for (key, t), is_down in zip(adapter().items(), down)
+    ]
+
+
+def test_import_refuses_a_larger_file_and_counts_what_is_missing():
+    file, ours = keys.export_lora(adapter(), NAMES, alpha=8.0), {k: torch.zeros(s) for k, s in larger(2)}
+    with pytest.raises(ValueError, match="Take a rank of at least 4"):
+        keys.import_lora(file, ours, NAMES, scale=1.0)
+    half = {key: tensor for key, tensor in file.items() if "proj_in" in key}
+    assert keys.import_lora(half, {k: torch.zeros(s) for k, s in larger(4)}, NAMES, scale=1.0) == (1, 2)
+
+
 @pytest.mark.parametrize("prefix", ["unet.", "base_model.model.", "base_model.model.unet."])
 @pytest.mark.parametrize("adapter_name", ["", ".default"])
 def test_peft_keys_become_kohya_keys(prefix, adapter_name):

@@ -51,7 +51,7 @@ class LoraRoles:
         from peft import LoraConfig, inject_adapter_in_model
         from peft.tuners.lora import LoraLayer
 
-        self.net, self.denoise, self.active = net, denoise, TEACHER
+        self.net, self.denoise, self.active, self.roles = net, denoise, TEACHER, tuple(roles)
         net.requires_grad_(False)
         config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets), lora_dropout=0.0, bias="none")
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):

@@ -32,6 +32,37 @@ def export_lora(parameters: dict[str, Tensor], names: dict[str, str], alpha: flo
     return file
 
 
+@torch.no_grad()
+def import_lora(
+    tensors: dict[str, Tensor], parameters: dict[str, Tensor], names: dict[str, str], scale: float
+) -> tuple[int, int]:
+    """Put a file's deltas into an adapter of the same or a larger rank; export_lora turned around.
+
+    scale: the adapter's own alpha / rank. Returns (modules found in the file, modules of the adapter); the others keep
+    their start. Raises ValueError when the file's rank is larger than the adapter's, or a shape differs.
+    """
+    modules = [key.removesuffix(".lora_A.weight") for key in parameters if key.endswith(".lora_A.weight")]
+    found = 0
+    for module in modules:
+        name = kohya_name(names[module])
+        if f"{name}.lora_down.weight" not in tensors:
+            continue
+        down, up = tensors[f"{name}.lora_down.weight"].float(), tensors[f"{name}.lora_up.weight"].float()
+        ours_down, ours_up = parameters[f"{module}.lora_A.weight"], parameters[f"{module}.lora_B.weight"]
+        rank = down.shape[0]
+        if rank > ours_down.shape[0] or down.shape[1:] != ours_down.shape[1:] or len(up) != len(ours_up):
+            raise ValueError(
+                f"{name} has {tuple(down.shape)} and {tuple(up.shape)}, the adapter {tuple(ours_down.shape)} and "
+                f"{tuple(ours_up.shape)}. Take a rank of at least {rank}, and a LoRA of the same base."
+            )
+        alpha = float(tensors.get(f"{name}.alpha", torch.tensor(float(rank))))
+        ours_up.zero_()
+        ours_down[:rank] = down.to(ours_down)
+        ours_up[:, :rank] = (up * (alpha / rank / scale)).to(ours_up)
+        found += 1
+    return found, len(modules)
+
+
 def to_kohya(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename PEFT and diffusers keys of a U-Net LoRA; kohya keys and everything unknown stay as they are."""
     renamed = {}
