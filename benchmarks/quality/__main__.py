@@ -46,8 +46,6 @@ def base(bench: Bench) -> None:
         best = sorted(distinct(within), key=lambda result: result.score.reconstructed)
         for result in best[: rows.KEPT]:
             full(bench, result.row)
-    for row in rows.FIFTY:
-        full(bench, row)
 
 
 def full(bench: Bench, row: Row) -> None:

@@ -2,9 +2,8 @@
 
 from .sample import Row
 
-SCREEN_N, FULL_N, KEPT = 400, 2000, 2
-BUDGETS = (1, 2, 4, 8)  # network passes; a step with guidance is two
-FIFTY = [Row("dpmpp_2m", 25, 2.5, "karras"), Row("dpmpp_2m", 25, 2.0, "karras")]
+SCREEN_N, FULL_N = 400, 2000
+KEPT = 2  # rows of each number of passes that are measured in full
 
 
 def each(samplers: str, schedulers: str, steps: int, *cfgs: float) -> list[Row]:
@@ -12,6 +11,7 @@ def each(samplers: str, schedulers: str, steps: int, *cfgs: float) -> list[Row]:
     return [Row(a, steps, cfg, b) for a in samplers.split() for b in schedulers.split() for cfg in cfgs]
 
 
+# network passes (a step with guidance is two): rows
 CANDIDATES: dict[int, list[Row]] = {
     1: each("ddim", "sgm_uniform", 1, 1.0) + each("dpmpp_2m", "karras", 1, 1.0),  # others equal one of these
     2: each("ddim dpmpp_2m", "sgm_uniform simple karras normal beta", 2, 1.0)
@@ -28,6 +28,7 @@ CANDIDATES: dict[int, list[Row]] = {
     + each("uni_pc", "karras", 2, 1.5, 2.0)
     + each("dpmpp_2m", "karras", 2, 1.5)
     + each("heun", "sgm_uniform", 2, 1.0),
+    50: each("dpmpp_2m", "karras", 25, 2.0, 2.5),
     8: each("ddim dpmpp_2m uni_pc", "sgm_uniform karras", 4, 2.0)
     + each("dpmpp_2m", "sgm_uniform", 4, 1.5)
     + each("ddim dpmpp_2m", "sgm_uniform", 8, 1.0),
