@@ -3,7 +3,7 @@ are known by name, because a method cannot be read from tensors. Sources: the fi
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 METADATA_KEY = "fewstep"
 
@@ -21,6 +21,7 @@ class Settings:
     cfg_range: tuple[float, float] = (1.0, 1.0)
     eta: float = 0.0
     strength: float = 1.0
+    timesteps: dict[str, list[int]] = field(default_factory=dict)  # by number of steps, where better ones were found
 
 
 def fixed(family: str, steps: int, **options) -> Settings:
