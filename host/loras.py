@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..weights import io, keys
+from ..samplers.schedule import SCHEDULES
+from ..weights import families, io, keys
 from . import folders
 
 BLOCK = 1 << 20  # bytes
@@ -45,6 +46,13 @@ def sha256(name: str) -> str:
         for block in iter(lambda: file.read(BLOCK), b""):
             state.update(block)
     return state.hexdigest()
+
+
+def timesteps_of(settings: families.Settings, steps: int, denoise: float = 1.0) -> list[int]:
+    """The file's own list for this number of steps, where it has one and starts from noise; else its schedule's."""
+    if denoise == 1 and str(steps) in settings.timesteps:
+        return settings.timesteps[str(steps)]
+    return SCHEDULES[settings.schedule](steps, denoise)
 
 
 def model_context(model) -> int | None:

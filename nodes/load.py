@@ -1,7 +1,7 @@
 """A few-step LoRA together with the sampler, sigmas and guidance it was made for."""
 
 from ..host import folders, loras, sampling
-from ..samplers.schedule import SCHEDULES, sigmas_of
+from ..samplers.schedule import sigmas_of
 from ..weights import families, keys
 from .sample import METHODS, sampler_options
 
@@ -55,7 +55,7 @@ class FewStepLoadLora:
         settings = settings_of(name, metadata) or unknown(name)
         found = check_match(name, loras.match(model, clip, tensors))
         patched, patched_clip = loras.apply(model, clip, tensors, strength)
-        timesteps = timesteps_of(settings, steps, denoise)
+        timesteps = loras.timesteps_of(settings, steps, denoise)
         sigmas = sigmas_of(patched.get_model_object("model_sampling"), timesteps)
         sampler = sampling.as_sampler(
             METHODS[settings.sampler][0], sampler_options(settings.sampler, settings.eta, None)
@@ -70,13 +70,6 @@ def settings_of(name: str, metadata: dict, node: str = "FewStepLoadLora") -> fam
         return families.from_metadata(metadata) or families.from_name(name)
     except ValueError as error:
         raise ValueError(f'{node}: "{name}": {error}') from error
-
-
-def timesteps_of(settings: families.Settings, steps: int, denoise: float) -> list[int]:
-    """The file's own list for this number of steps where it has one and the start is pure noise, else its schedule's."""
-    if denoise == 1 and str(steps) in settings.timesteps:
-        return settings.timesteps[str(steps)]
-    return SCHEDULES[settings.schedule](steps, denoise)
 
 
 def fit(name: str, tensors: dict, model) -> None:

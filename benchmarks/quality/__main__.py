@@ -22,7 +22,7 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks.quality", description=__doc__.split("\n")[0])
     parser.add_argument("--lora", action="append", default=[], help="a student's LoRA file; may be repeated")
     parser.add_argument("--sampler", default="lcm", help="the pack's samplers for students, split by commas")
-    parser.add_argument("--schedule", default="lcm", choices=("lcm", "trailing"), help="their schedule")
+    parser.add_argument("--schedule", default="lcm", choices=("lcm", "trailing", "file"), help="their schedule")
     parser.add_argument("--steps", default="1,2,4,8", help="step counts for students, split by commas")
     parser.add_argument("--cfg", type=float, default=1.0, help="guidance for students; above 1 doubles the passes")
     parser.add_argument("--eta", type=float, help="TCD's eta, 0..1")

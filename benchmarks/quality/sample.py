@@ -35,7 +35,7 @@ class Row:
     @property
     def name(self) -> str:
         """A readable name, e.g. "dpmpp_2m karras, 25 steps, cfg 2.5" or "LoRA NAME, lcm, 4 steps"."""
-        schedule = self.scheduler or ("" if self.schedule == "lcm" else self.schedule)
+        schedule = self.scheduler or ("" if self.schedule in ("lcm", "file") else self.schedule)
         how = f"{self.sampler} {schedule}".strip() + "".join(f" {k}={v}" for k, v in self.options.items())
         who = f"LoRA {Path(self.lora).stem}, " if self.lora else ""
         return f"{who}{how}, {self.steps} step{'s' * (self.steps > 1)}, cfg {self.cfg:g}"
@@ -163,7 +163,14 @@ def ours(name: str) -> Callable:
 def sigmas_of(model: object, row: Row) -> torch.Tensor:
     """Return the sigmas [steps + 1] of one of the pack's schedules."""
     schedule = import_module("fewstep.samplers.schedule")
-    return schedule.sigmas_of(model.get_model_object("model_sampling"), schedule.SCHEDULES[row.schedule](row.steps))
+    timesteps = own_timesteps(row) if row.schedule == "file" else schedule.SCHEDULES[row.schedule](row.steps)
+    return schedule.sigmas_of(model.get_model_object("model_sampling"), timesteps)
+
+
+def own_timesteps(row: Row) -> list[int]:
+    """Return the timesteps that FewStepLoadLora takes for the row's LoRA: the file's own, else its schedule's."""
+    io, families, loras = (import_module(f"fewstep.{n}") for n in ("weights.io", "weights.families", "host.loras"))
+    return loras.timesteps_of(families.from_metadata(io.load(row.lora)[1]), row.steps)
 
 
 class _Counter:
