@@ -31,6 +31,12 @@ def test_what_is_saved_is_loaded_with_its_metadata(tmp_path):
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["file.safetensors"]
 
 
+def test_a_saved_file_is_readable_as_any_new_file_is(tmp_path):
+    (tmp_path / "plain").touch()
+    io.save({"a": torch.ones(3)}, tmp_path / "file.safetensors", {})
+    assert (tmp_path / "file.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_a_failed_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
     file = tmp_path / "file.safetensors"
     io.save({"a": torch.ones(3)}, file, {})

@@ -17,7 +17,10 @@ def save(tensors: dict[str, Tensor], path: str | os.PathLike, metadata: dict[str
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
+        temporary.touch()
+        readable_by = temporary.stat().st_mode  # as the user's umask says; the library writes for the owner alone
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary, metadata=metadata)
+        temporary.chmod(readable_by)
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         busy = isinstance(error, PermissionError)
