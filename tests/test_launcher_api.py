@@ -187,7 +187,7 @@ def test_demo_graph_carries_the_columns_values():
     assert [(column.steps, column.passes) for column in base] == [(25, 50), (4, 8), (4, 4)]
     plan = demo.graph(base[2], subject, "a fox", 5)
     inputs = plan[workflow.find(plan, "KSampler")]["inputs"]
-    assert (inputs["steps"], inputs["cfg"], inputs["seed"], inputs["sampler_name"]) == (4, 1.0, 5, "ddim")
+    assert (inputs["steps"], inputs["cfg"], inputs["seed"], inputs["sampler_name"]) == (4, 1.0, 5, "uni_pc")
     assert json.dumps(plan).count("mine.safetensors") == 1 and '"a fox"' in json.dumps(plan)
 
 
