@@ -16,7 +16,7 @@ from ..quality.features import Features
 from ..quality.sample import CHECKPOINT, Row
 from ..quality.score import Bench
 
-ROW, SEED, CHUNK, FILL = Row("dpmpp_2m", 25, 2.5, "karras"), 0, 100, 0.85
+ROW, SEED, CHUNK, FILL = Row("dpmpp_2m", 25, 2.0, "karras"), 0, 100, 0.85
 
 
 def middle(picture: Image.Image) -> Image.Image:
