@@ -69,6 +69,10 @@ class Job:
             bool(models.lora_targets(self.model)),
             "FewStepDistill: the model is no U-Net of SD1.5, SD2 or SDXL, the only kinds it can train yet. Load one.",
         )
+        require(
+            not self.start or folders.full_path("loras", self.start) is not None,
+            f'FewStepDistill: start_lora "{self.start}" is in no loras folder. Refresh the list, or take "none".',
+        )
         before = self.folder.read_config()
         if before is not None:
             now = {**self.source, **self.method.recipe(), **asdict(self.config)}

@@ -111,6 +111,8 @@ def test_a_run_can_start_from_an_earlier_lora(tiny, tmp_path):
     before, _ = loras.read(start, "test")
     result = short_lora(tiny, tmp_path, steps=1, start=start, rank=32, alpha=32.0, learning_rate=1e-9)
     assert all(torch.allclose(result.tensors[key], before[key].float(), atol=1e-4) for key in result.tensors)
+    with pytest.raises(ValueError, match='start_lora "gone.safetensors" is in no loras folder'):
+        short_lora(tiny, tmp_path / "gone", steps=1, start="gone.safetensors")
     with pytest.raises(ValueError, match="Take a rank of at least 32"):
         short_lora(tiny, tmp_path / "small", steps=1, start=start)
 
