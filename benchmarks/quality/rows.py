@@ -28,8 +28,11 @@ CANDIDATES: dict[int, list[Row]] = {
     + each("uni_pc", "karras", 2, 1.5, 2.0)
     + each("dpmpp_2m", "karras", 2, 1.5)
     + each("heun", "sgm_uniform", 2, 1.0),
-    50: each("dpmpp_2m", "karras", 25, 2.0, 2.5),
-    8: each("ddim dpmpp_2m uni_pc", "sgm_uniform karras", 4, 2.0)
+    8: each("uni_pc", "karras", 4, 1.5, 2.0)
+    + each("uni_pc dpmpp_2m", "karras", 8, 1.0)
+    + each("ddim dpmpp_2m", "sgm_uniform", 4, 2.0)
+    + each("dpmpp_2m", "karras", 4, 2.0)
     + each("dpmpp_2m", "sgm_uniform", 4, 1.5)
     + each("ddim dpmpp_2m", "sgm_uniform", 8, 1.0),
+    50: each("dpmpp_2m", "karras", 25, 2.0, 2.5),
 }
