@@ -11,8 +11,8 @@ NOTE = (
     "Frechet distance (FD) on the first 64 principal components of EfficientNet-Lite0 features (fitted on real "
     "pictures), with the floor taken off; KID x 1000. Reference: 2,000 reconstructions of real pictures by the VAE, "
     "and the 2,000 real ones. The floor is the distance of as many fresh pictures of the reference's own kind. Seconds "
-    "(one CPU thread) were taken beside other work, rows at different loads: read no speed-up from them. The ratio is to "
-    "the best stock row measured in full at no more passes."
+    "(one CPU thread) were taken beside other work, rows at different loads: read no speed-up from them. The ratio is "
+    "to the best stock row measured in full at no more passes."
 )
 
 
