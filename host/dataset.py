@@ -121,7 +121,7 @@ def build(spec: DataSpec, maker: Maker) -> Examples:
     conds = [conditioning.model_keywords(maker.model, *encoded[p], spec.height, spec.width) for p in [*unique, ""]]
     index = {prompt: i for i, prompt in enumerate(unique)}
     owners = [index[prompts[i % len(prompts)]] for i in range(len(latents))]
-    return Examples(latents, owners, conds[:-1], conds[-1])
+    return Examples(latents, owners, conds[:-1], conds[-1], unique)
 
 
 def encode_all(prompts: list[str], maker: Maker) -> dict[str, sampling.Encoded]:

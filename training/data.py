@@ -8,35 +8,42 @@ import torch
 from torch import Tensor
 
 from ..samplers.noise import generator_for
+from .batch import Batch
 from .config import require
-from .terms import Batch
 
-UNIFORMS = 4  # random numbers in 0..1 that a term may use for each sample
+UNIFORMS = 8  # random numbers in 0..1 that a term may use for each sample
 
 
 @dataclass
 class Examples:
     """latents: [n, c, h, w] clean and in the model's scale; prompts: [n] index into conds; uncond: the empty prompt.
 
-    A cond is a dict of tensors [1, ...], the keywords of the denoiser.
+    A cond is a dict of tensors [1, ...], the keywords of the denoiser; texts: the prompt of each cond. A run on prompts
+    alone has no latents, only their shape (c, h, w).
     """
 
-    latents: Tensor
+    latents: Tensor | None
     prompts: list[int]
     conds: list[dict[str, Tensor]]
     uncond: dict[str, Tensor]
+    texts: list[str] | None = None
+    shape: tuple[int, ...] | None = None
 
     def __post_init__(self):
         require(
-            len(self.latents) > 0, "There is nothing to train on: no latents. Give pictures, or prompts to make some."
+            len(self.prompts) > 0, "There is nothing to train on: no latents. Give pictures, or prompts to make some."
         )
+        if self.latents is None:
+            require(self.shape is not None, "A run on prompts alone needs the shape of its latents.")
+            return
         require(len(self.latents) == len(self.prompts), "Every latent needs a prompt.")
         require(
             bool(torch.isfinite(self.latents).all()), "The latents hold NaN or infinity. Check the VAE and pictures."
         )
+        self.shape = tuple(self.latents.shape[1:])
 
     def __len__(self) -> int:
-        return len(self.latents)
+        return len(self.prompts)
 
 
 def join_keyword(tensors: list[Tensor]) -> Tensor:
@@ -64,17 +71,26 @@ def indices_of(seed: int, start: int, count: int, examples: int) -> list[int]:
     return [int(epochs[n // examples][n % examples]) for n in range(start, start + count)]
 
 
-def make_batch(examples: Examples, seed: int, start: int, count: int, device: torch.device) -> Batch:
-    """The samples start .. start + count - 1 of the run."""
+def make_batch(
+    examples: Examples, seed: int, start: int, count: int, device: torch.device, step: int = 0, stream: str = "sample"
+) -> Batch:
+    """The samples start .. start + count - 1 of the run. Each stream has random numbers of its own on the same data."""
     chosen = indices_of(seed, start, count, len(examples))
-    generators = [generator_for("sample", seed, n) for n in range(start, start + count)]
-    shape = examples.latents.shape[1:]
     conds = [examples.conds[examples.prompts[i]] for i in chosen]
     both = join_conds([*conds, *[examples.uncond] * count], device)
+
+    def draw(name: str) -> Tensor:
+        generators = [generator_for(name, stream, seed, n) for n in range(start, start + count)]
+        return torch.stack([torch.randn(examples.shape, generator=g) for g in generators]).to(device)
+
+    generators = [generator_for(stream, seed, n) for n in range(start, start + count)]
     return Batch(
-        x0=examples.latents[chosen].to(device),
-        noise=torch.stack([torch.randn(shape, generator=g) for g in generators]).to(device),
+        latents=None if examples.latents is None else examples.latents[chosen].to(device),
+        noise=torch.stack([torch.randn(examples.shape, generator=g) for g in generators]).to(device),
         uniform=torch.stack([torch.rand(UNIFORMS, generator=g) for g in generators]).to(device),
         cond={name: value[:count] for name, value in both.items()},
         uncond={name: value[count:] for name, value in both.items()},
+        prompts=examples.texts and [examples.texts[examples.prompts[i]] for i in chosen],
+        step=step,
+        draw=draw,
     )

@@ -10,20 +10,9 @@ from torch import Tensor
 
 from ..samplers.lcm import boundary_scalings
 from ..samplers.schedule import expand
+from .batch import Batch
 from .config import require
 from .path import Path
-
-
-@dataclass
-class Batch:
-    """One micro-batch. x0, noise: [b, c, h, w]; cond, uncond: what the denoiser takes; uniform: [b, n] in 0..1, the
-    random numbers of each sample, so that a sample's draw depends on its index alone."""
-
-    x0: Tensor
-    noise: Tensor
-    cond: object
-    uncond: object
-    uniform: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
