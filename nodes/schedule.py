@@ -1,6 +1,6 @@
 """SIGMAS at the timesteps a few-step student was trained on."""
 
-from ..samplers.schedule import lcm_timesteps, parse_timesteps, sigmas_of, trailing_timesteps
+from ..samplers.schedule import lcm_timesteps, parse_timesteps, segment_timesteps, sigmas_of, trailing_timesteps
 
 
 class FewStepSchedule:
@@ -16,10 +16,11 @@ class FewStepSchedule:
             "required": {
                 "model": ("MODEL", {"tooltip": "Its own noise schedule is used, with every patch on it."}),
                 "schedule": (
-                    ["lcm", "trailing", "explicit"],
+                    ["lcm", "trailing", "explicit", "segments"],
                     {
                         "tooltip": "lcm: LCM, TCD, unified Hyper-SD (999, 759, 499, 259). trailing: Hyper-SD N-step, "
-                        "Lightning, PCM, DMD2 (999, 749, 499, 249). explicit: the list below."
+                        "Lightning, PCM, DMD2 (999, 749, 499, 249). explicit: the list below. "
+                        "segments: TSCD students of as many segments as steps (999, 739, 499, 239)."
                     },
                 ),
                 "steps": ("INT", {"default": 4, "min": 1, "max": 50}),
@@ -33,7 +34,7 @@ class FewStepSchedule:
                         "default": 50,
                         "min": 1,
                         "max": 1000,
-                        "tooltip": "lcm only: points of the training grid. LCM has 50.",
+                        "tooltip": "lcm and segments: points of the training grid. LCM has 50.",
                     },
                 ),
                 "timesteps": (
@@ -48,6 +49,7 @@ class FewStepSchedule:
             "lcm": lambda: lcm_timesteps(steps, denoise, original_steps),
             "trailing": lambda: trailing_timesteps(steps, denoise),
             "explicit": lambda: parse_timesteps(timesteps),
+            "segments": lambda: segment_timesteps(steps, denoise, original_steps),
         }[schedule]()
         return (sigmas_of(model.get_model_object("model_sampling"), chosen),)
 

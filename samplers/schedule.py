@@ -104,6 +104,33 @@ def trailing_timesteps(steps: int, denoise: float = 1.0) -> list[int]:
     return [round(top - j * top / steps) - 1 for j in range(steps)]
 
 
+def segment_floors(segments: int, original_steps: int = 50) -> list[int]:
+    """The lowest timestep of each of `segments` parts of the grid, rising: 0, 239, 499, 739 for 4 of 50.
+
+    Cut on grid indices, floor(i original_steps / segments): cut on timesteps, as Hyper-SD's equation 11 has it, some
+    points of the grid would have no room below them in their segment. The floor is the grid point under the cut.
+    """
+    if not 1 <= segments <= original_steps:
+        raise ValueError(f"Segments: expected 1..{original_steps} (points of the training grid), got {segments}.")
+    stride = TRAIN_TIMESTEPS // original_steps
+    return [max(i * original_steps // segments * stride - 1, 0) for i in range(segments)]
+
+
+def segment_timesteps(steps: int, denoise: float = 1.0, original_steps: int = 50) -> list[int]:
+    """The points at which a student of `steps` segments jumps, each to the floor of its segment: 999, 739, 499, 239.
+
+    Image-to-image starts inside a segment and has only the floors below it left: 499, 239 for 4 steps at denoise 0.5.
+    Source: Ren et al. 2024 (Hyper-SD), section 3.1.
+    """
+    kept = int(original_steps * denoise)
+    if kept < 1:
+        raise ValueError(
+            f"Segment schedule: nothing is left of {original_steps} original steps at denoise {denoise:g}. Raise it."
+        )
+    top = TRAIN_TIMESTEPS // original_steps * kept - 1
+    return [top, *(floor for floor in segment_floors(steps, original_steps)[:0:-1] if floor < top)]
+
+
 def parse_timesteps(text: str) -> list[int]:
     """An explicit list such as "999, 749, 499, 249": falling integers in 0..999."""
     try:
@@ -116,4 +143,4 @@ def parse_timesteps(text: str) -> list[int]:
     return timesteps
 
 
-SCHEDULES = {"lcm": lcm_timesteps, "trailing": trailing_timesteps}
+SCHEDULES = {"lcm": lcm_timesteps, "trailing": trailing_timesteps, "segments": segment_timesteps}

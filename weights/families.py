@@ -14,7 +14,7 @@ class Settings:
 
     family: str
     sampler: str  # "lcm", "tcd" or "ddim"
-    schedule: str  # "lcm" (50-step grid) or "trailing"
+    schedule: str  # "lcm" (50-step grid), "trailing" or "segments"
     steps: tuple[int, int]
     best_steps: int
     cfg: float = 1.0
