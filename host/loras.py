@@ -36,7 +36,10 @@ def read(name: str, node: str) -> tuple[dict, dict]:
         tensors, metadata = io.load(path)
     except ValueError as error:
         raise ValueError(f"{node}: {error}") from error
-    return keys.to_kohya(tensors), metadata
+    try:
+        return keys.to_kohya(tensors), metadata
+    except ValueError as error:
+        raise ValueError(f'{node}: "{name}": {error}') from error
 
 
 def sha256(name: str) -> str:

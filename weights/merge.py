@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .keys import modules_of
+from .keys import modules_of, to_diffusers_blocks
 
 KNOWN_PARTS = ("lora_up.weight", "lora_down.weight", "alpha")
 
@@ -40,7 +40,7 @@ def deltas(tensors: dict[str, Tensor], name: str = "LoRA") -> dict[str, Delta]:
     Raises ValueError for parts that are no plain LoRA (DoRA, Tucker, full differences): they cannot be added exactly.
     """
     found = {}
-    for module, keys in modules_of(tensors).items():
+    for module, keys in modules_of(tensors := to_diffusers_blocks(tensors)).items():
         parts = {key.removeprefix(f"{module}."): tensors[key] for key in keys}
         strange = sorted(set(parts) - set(KNOWN_PARTS))
         if strange or not {"lora_up.weight", "lora_down.weight"} <= set(parts):
