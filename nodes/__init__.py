@@ -1,10 +1,13 @@
-"""The nodes, a file per theme. Importing them registers the tiny base's model class and the pack's asset folders."""
+"""The nodes, a file per theme. Importing them registers the tiny base's model class, the pack's asset folders and, only
+where the user asked for it, our names in the stock KSampler's lists.
+"""
 
-from ..host import folders, tiny_sd
+from ..host import folders, stock_lists, tiny_sd
 from . import load, merge, sample, schedule, train
 
 tiny_sd.register()
 folders.register_assets()
+stock_lists.register()
 
 THEMES = (sample, schedule, load, merge, train)
 NODE_CLASS_MAPPINGS = {node.__name__: node for theme in THEMES for node in theme.NODES}
