@@ -3,12 +3,13 @@
 import torch
 from torch import Tensor
 
-from .schedule import alpha_of, model_sampling_of
+from .schedule import alpha_of, model_sampling_of, require_falling
 
 
 @torch.no_grad()
 def sample_ddim(model, x: Tensor, sigmas: Tensor, extra_args=None, callback=None, disable=None) -> Tensor:
     """x' = alpha' x0 + sigma' eps with eps = (x - alpha x0) / sigma; ends on clean x0 (sigma' = 0)."""
+    require_falling(sigmas)
     extra_args = extra_args or {}
     model_sampling = model_sampling_of(model)
     ones = x.new_ones([x.shape[0]])

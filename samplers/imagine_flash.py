@@ -25,8 +25,10 @@ def corrects(model_sampling, sigmas: Tensor) -> bool:
 
     Image-to-image starts below the top, and a single step goes straight to x0: both stay as they are.
     """
+    if len(sigmas) < 3:
+        return False
     from_the_top = round(timestep_of(model_sampling, sigmas[0])) >= TRAIN_TIMESTEPS - 1
-    return len(sigmas) > 2 and from_the_top and bool(sigmas[1] > 0)
+    return from_the_top and bool(sigmas[1] > 0)
 
 
 def with_noise_correction(sampler: Callable) -> Callable:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .noise import seed_of, step_noise
-from .schedule import is_flow, model_sampling_of, timestep_of
+from .schedule import is_flow, model_sampling_of, require_falling, timestep_of
 
 SIGMA_DATA = 0.5
 TIMESTEP_SCALING = 10.0
@@ -43,6 +43,7 @@ def sample_lcm(
 
     x: [b, c, ...] noised to sigmas[0]; sigmas: [n + 1], falling, in the host's units. Flow models use x0 itself for f.
     """
+    require_falling(sigmas)
     extra_args = extra_args or {}
     model_sampling = model_sampling_of(model)
     seed, flow = seed_of(extra_args, seed), is_flow(model_sampling)

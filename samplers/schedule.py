@@ -76,6 +76,17 @@ def sigmas_of(model_sampling, timesteps: list[int]) -> Tensor:
     return torch.tensor([min(sigma, 1.0) if is_flow(model_sampling) else sigma for sigma in sigmas] + [0.0])
 
 
+def require_falling(sigmas: Tensor) -> None:
+    """Refuse what no few-step sampler can walk: sigmas that rise, are not numbers, or reach 0 before the end."""
+    falling = bool((sigmas[1:] <= sigmas[:-1]).all()) and bool((sigmas[:-1] > 0).all())
+    if not falling:
+        listed = ", ".join(f"{float(sigma):.3g}" for sigma in sigmas[:8])
+        raise ValueError(
+            f"FewStep: the sigmas must fall and reach 0 only at their end, got {listed}. Use FewStepSchedule or a "
+            "stock scheduler, without FlipSigmas; a joined list needs one sampling node for each part."
+        )
+
+
 def lcm_timesteps(steps: int, denoise: float = 1.0, original_steps: int = 50) -> list[int]:
     """`steps` points of the grid that LCM and TCD students are trained on: 999, 759, 499, 259 for 4 of 50.
 

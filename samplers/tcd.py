@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .noise import seed_of, step_noise
-from .schedule import alpha_of, is_flow, model_sampling_of, timestep_of
+from .schedule import alpha_of, is_flow, model_sampling_of, require_falling, timestep_of
 
 
 def inner_sigma(model_sampling, sigma_next: Tensor, eta: float) -> Tensor:
@@ -46,6 +46,7 @@ def sample_tcd(
     """
     if not 0 <= eta <= 1:
         raise ValueError(f"TCD sampler: eta must lie in 0..1, got {eta}. 0.3 is the paper's value at 4 steps.")
+    require_falling(sigmas)
     extra_args = extra_args or {}
     model_sampling = model_sampling_of(model)
     seed, ones = seed_of(extra_args, seed), x.new_ones([x.shape[0]])
