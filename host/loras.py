@@ -3,8 +3,10 @@
 import hashlib
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from ..samplers import schedule
 from ..samplers.schedule import SCHEDULES
 from ..weights import families, io, keys
 from . import folders
@@ -42,6 +44,11 @@ def read(name: str, node: str) -> tuple[dict, dict]:
         raise ValueError(f'{node}: "{name}": {error}') from error
 
 
+def renamed(name: str) -> int:
+    """How many keys of the file were brought to kohya's form; reads the header alone."""
+    return sum(keys.kohya_key(key) != key for key in io.names(folders.full_path("loras", name)))
+
+
 def sha256(name: str) -> str:
     """The file's hash, read block by block."""
     state = hashlib.sha256()
@@ -56,6 +63,23 @@ def timesteps_of(settings: families.Settings, steps: int, denoise: float = 1.0) 
     if denoise == 1 and str(steps) in settings.timesteps:
         return settings.timesteps[str(steps)]
     return SCHEDULES[settings.schedule](steps, denoise)
+
+
+def sigmas_of(model_sampling, settings: families.Settings, steps: int, denoise: float = 1.0) -> Tensor:
+    """SIGMAS of a file: its exact ones where it has them, else those of its timesteps.
+
+    Raises ValueError when exact sigmas are asked for other steps, image to image, or a model that is no flow model.
+    """
+    if not settings.sigmas:
+        return schedule.sigmas_of(model_sampling, timesteps_of(settings, steps, denoise))
+    if not schedule.is_flow(model_sampling):
+        raise ValueError(f"{settings.family} is for a flow model, and this model is none. Load its own base.")
+    if str(steps) not in settings.sigmas or denoise != 1:
+        raise ValueError(
+            f"{settings.family} has exact sigmas for {', '.join(settings.sigmas)} steps at denoise 1, not for {steps} "
+            f"at {denoise:g}. Set these, or choose sigmas with FewStep Schedule."
+        )
+    return torch.tensor(settings.sigmas[str(steps)])
 
 
 def model_context(model) -> int | None:

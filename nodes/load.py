@@ -1,7 +1,6 @@
 """A few-step LoRA together with the sampler, sigmas and guidance it was made for."""
 
 from ..host import folders, loras, sampling
-from ..samplers.schedule import sigmas_of
 from ..weights import families, keys
 from .sample import METHODS, sampler_options
 
@@ -45,23 +44,48 @@ class FewStepLoadLora:
                     "STRING",
                     {"forceInput": True, "tooltip": "A name from FewStep Distill, instead of lora_name."},
                 ),
+                "family": (
+                    families.NAMES,
+                    {"default": families.AUTO, "tooltip": "auto: by metadata, then by name. Else: as that family."},
+                ),
+                "allow_partial": (
+                    "BOOLEAN",
+                    {"default": False, "tooltip": "Load a file of which less than 90 % fits, instead of an error."},
+                ),
             },
         }
 
-    def load(self, model, lora_name, strength, steps, denoise, clip=None, negative_prompt="", lora_file=""):
+    def load(
+        self,
+        model,
+        lora_name,
+        strength,
+        steps,
+        denoise,
+        clip=None,
+        negative_prompt="",
+        lora_file="",
+        family=families.AUTO,
+        allow_partial=False,
+    ):
         name = lora_file or lora_name
         tensors, metadata = loras.read(name, "FewStepLoadLora")
         fit(name, tensors, model)
-        settings = settings_of(name, metadata) or unknown(name)
-        found = check_match(name, loras.match(model, clip, tensors))
+        chosen = settings_of(name, metadata) if family == families.AUTO else families.named(family, steps)
+        settings = chosen or unknown(name)
+        found = check_match(name, loras.match(model, clip, tensors), allow_partial)
         patched, patched_clip = loras.apply(model, clip, tensors, strength)
-        timesteps = loras.timesteps_of(settings, steps, denoise)
-        sigmas = sigmas_of(patched.get_model_object("model_sampling"), timesteps)
+        try:
+            sigmas = loras.sigmas_of(patched.get_model_object("model_sampling"), settings, steps, denoise)
+        except ValueError as error:
+            raise ValueError(f'FewStepLoadLora: "{name}": {error}') from error
         sampler = sampling.as_sampler(
             METHODS[settings.sampler][0], sampler_options(settings.sampler, settings.eta, None)
         )
         notes = families.advice(settings, steps, strength, negative_prompt)
-        return (patched, patched_clip, sampler, sigmas, settings.cfg, report(name, settings, found, timesteps, notes))
+        points = settings.sigmas.get(str(steps)) or loras.timesteps_of(settings, steps, denoise)
+        text = report(name, settings, found, points, loras.renamed(name), notes)
+        return (patched, patched_clip, sampler, sigmas, settings.cfg, text)
 
 
 def settings_of(name: str, metadata: dict, node: str = "FewStepLoadLora") -> families.Settings | None:
@@ -82,8 +106,8 @@ def fit(name: str, tensors: dict, model) -> None:
         )
 
 
-def check_match(name: str, found: loras.Match) -> loras.Match:
-    if found.share < LEAST_MATCH:
+def check_match(name: str, found: loras.Match, allow_partial: bool = False) -> loras.Match:
+    if not found.matched or (found.share < LEAST_MATCH and not allow_partial):
         example = found.unmatched[0] if found.unmatched else "the file is empty"
         count = len(found.matched) + len(found.unmatched)
         raise ValueError(
@@ -101,14 +125,16 @@ def unknown(name: str):
     )
 
 
-def report(name: str, settings, found: loras.Match, timesteps: list[int], notes: list[str]) -> str:
+def report(name: str, settings, found: loras.Match, points: list, renamed: int, notes: list[str]) -> str:
     lines = [
         f"{name}: {settings.family}",
         f"sampler {settings.sampler}" + (f", eta {settings.eta:g}" if settings.sampler == "tcd" else ""),
-        f"timesteps {', '.join(map(str, timesteps))}",
+        f"{'sigmas' if settings.sigmas else 'timesteps'} {', '.join(f'{point:g}' for point in points)}",
         f"cfg {settings.cfg:g}",
         f"{len(found.matched)} modules matched, {len(found.unmatched)} not"
         + (f" ({', '.join(found.unmatched[:3])} ...)" if found.unmatched else ""),
+        f"{renamed} keys renamed to kohya's form",
+        *([f"source: {settings.source}"] if settings.source else []),
         *(f"Note: {note}" for note in notes),
     ]
     return "\n".join(lines)

@@ -44,3 +44,9 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
             f'"{Path(path).name}" cannot be read as a safetensors file ({error}). '
             "It may be cut short or of another kind: download it again."
         ) from error
+
+
+def names(path: str | os.PathLike) -> list[str]:
+    """The keys of a safetensors file, from its header alone."""
+    with safe_open(str(path), framework="pt", device="cpu") as file:
+        return list(file.keys())

@@ -1,0 +1,38 @@
+"""What a few-step weight file needs, as a record: sampler, schedule or exact points, steps, guidance, strength."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Settings:
+    """steps: what the file was made for, as (fewest, most); cfg: guidance at sampling, 1 where it is distilled in."""
+
+    family: str
+    sampler: str  # "lcm", "tcd" or "ddim" (on flow models ddim is Euler's step)
+    schedule: str  # "lcm" (50-step grid) or "trailing"
+    steps: tuple[int, int]
+    best_steps: int
+    cfg: float = 1.0
+    cfg_range: tuple[float, float] = (1.0, 1.0)
+    eta: float = 0.0
+    strength: float = 1.0
+    timesteps: dict[str, list[int]] = field(default_factory=dict)  # by number of steps, where better ones were found
+    sigmas: dict[str, list[float]] = field(default_factory=dict)  # by number of steps: exact, for flow models
+    source: str = ""  # where the numbers are from
+    note: str = ""  # what the user must do besides
+
+
+def fixed(family: str, steps: int, **options) -> Settings:
+    """A file for exactly N trailing DDIM steps."""
+    return Settings(family, "ddim", "trailing", (steps, steps), steps, **options)
+
+
+def up_to_8(family: str, sampler: str, **options) -> Settings:
+    """A file for 1-8 steps on the 50-step grid."""
+    return Settings(family, sampler, "lcm", (1, 8), 4, **options)
+
+
+def shifted(steps: int, shift: float) -> list[float]:
+    """N even steps of time from 1 to 0 under a flow model's shift: sigma = s t / (1 + (s - 1) t)."""
+    times = [1 - j / steps for j in range(steps + 1)]
+    return [shift * t / (1 + (shift - 1) * t) for t in times]
