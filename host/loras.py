@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..samplers import schedule
 from ..samplers.schedule import SCHEDULES
-from ..weights import families, io, keys
+from ..weights import checks, families, io, keys
 from . import folders
 
 BLOCK = 1 << 20  # bytes
@@ -39,7 +39,9 @@ def read(name: str, node: str) -> tuple[dict, dict]:
     except ValueError as error:
         raise ValueError(f"{node}: {error}") from error
     try:
-        return keys.to_kohya(tensors), metadata
+        tensors = keys.to_kohya(tensors)
+        checks.check(tensors)
+        return tensors, metadata
     except ValueError as error:
         raise ValueError(f'{node}: "{name}": {error}') from error
 
@@ -100,6 +102,25 @@ def match(model, clip, tensors: dict[str, Tensor]) -> Match:
         known = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, known)
     modules = [m for m in keys.modules_of(tensors) if clip is not None or not m.startswith("lora_te")]
     return Match([m for m in modules if m in known], [m for m in modules if m not in known])
+
+
+def check_shapes(model, tensors: dict[str, Tensor]) -> None:
+    """Raise ValueError where a plain LoRA's delta has not the size of the weight it is for (the host would skip it)."""
+    import comfy.lora
+
+    weights = model.model.state_dict()
+    for module, target in comfy.lora.model_lora_keys_unet(model.model, {}).items():
+        up, down = tensors.get(f"{module}.lora_up.weight"), tensors.get(f"{module}.lora_down.weight")
+        if up is None or not isinstance(target, str) or f"{module}.lora_mid.weight" in tensors:
+            continue  # a target with an offset is a part of a joined weight
+        weight = weights.get(target)
+        if weight is None or not weight.is_floating_point():
+            continue  # packed weights have other shapes
+        if up.shape[0] * down[0].numel() != weight.numel():
+            raise ValueError(
+                f"{module} has {tuple(up.shape)} x {tuple(down.shape)}, the model's weight is {tuple(weight.shape)}. "
+                "The file is for another base."
+            )
 
 
 def apply(model, clip, tensors: dict[str, Tensor], strength: float):

@@ -74,8 +74,9 @@ class FewStepLoadLora:
         chosen = settings_of(name, metadata) if family == families.AUTO else families.named(family, steps)
         settings = chosen or unknown(name)
         found = check_match(name, loras.match(model, clip, tensors), allow_partial)
-        patched, patched_clip = loras.apply(model, clip, tensors, strength)
         try:
+            loras.check_shapes(model, tensors)
+            patched, patched_clip = loras.apply(model, clip, tensors, strength)
             sigmas = loras.sigmas_of(patched.get_model_object("model_sampling"), settings, steps, denoise)
         except ValueError as error:
             raise ValueError(f'FewStepLoadLora: "{name}": {error}') from error
@@ -107,8 +108,13 @@ def fit(name: str, tensors: dict, model) -> None:
 
 
 def check_match(name: str, found: loras.Match, allow_partial: bool = False) -> loras.Match:
+    if not found.matched and not found.unmatched:
+        raise ValueError(
+            f'FewStepLoadLora: "{name}" holds no weights of the diffusion model, so it cannot make it few-step. '
+            "Use the stock LoraLoader for a text encoder's LoRA."
+        )
     if not found.matched or (found.share < LEAST_MATCH and not allow_partial):
-        example = found.unmatched[0] if found.unmatched else "the file is empty"
+        example = found.unmatched[0]
         count = len(found.matched) + len(found.unmatched)
         raise ValueError(
             f'FewStepLoadLora: only {len(found.matched)} of {count} modules of "{name}" fit the model, not {example}. '

@@ -1,0 +1,47 @@
+"""Is what a LoRA file holds usable? The faults a reader would carry silently into the picture, each as a sentence."""
+
+import torch
+from torch import Tensor
+
+from .keys import modules_of
+
+DOWN, UP, MID = "lora_down.weight", "lora_up.weight", "lora_mid.weight"
+
+
+def check(tensors: dict[str, Tensor]) -> None:
+    """Raise ValueError for a file (keys in kohya's form) that is empty, not finite, not floating, or half there."""
+    if not tensors:
+        raise ValueError("it holds no tensors. Get the file again.")
+    for key, tensor in tensors.items():
+        check_values(key, tensor)
+    for module, names in modules_of(tensors).items():
+        parts = {name.removeprefix(f"{module}."): tensors[name] for name in names}
+        check_pair(module, parts)
+
+
+def check_values(key: str, tensor: Tensor) -> None:
+    """Floating and finite; alpha one number that is not 0 (an integer is allowed there)."""
+    if key.endswith(".alpha"):
+        if tensor.numel() != 1 or not torch.isfinite(tensor.float()).all() or float(tensor) == 0:
+            raise ValueError(f"{key} is {tensor.flatten()[:3].tolist()}, which is no scale. Get the file again.")
+        return
+    if not tensor.is_floating_point():
+        raise ValueError(
+            f"{key} is {str(tensor.dtype).removeprefix('torch.')}, not fp32, fp16, bf16 or fp8. Convert it."
+        )
+    if not torch.isfinite(tensor if tensor.element_size() > 1 else tensor.float()).all():
+        raise ValueError(f"{key} holds NaN or infinite numbers, which make black pictures. Get the file again.")
+
+
+def check_pair(module: str, parts: dict[str, Tensor]) -> None:
+    """Up and down together, of one rank above 0, and matrices or kernels."""
+    for here, missing in ((UP, DOWN), (DOWN, UP)):
+        if here in parts and missing not in parts:
+            raise ValueError(f"{module} has {here} but no {missing}: the file is incomplete. Get it again.")
+    if UP not in parts:
+        return
+    up, down = parts[UP], parts[DOWN]
+    if up.ndim < 2 or down.ndim < 2 or up.numel() == 0 or down.numel() == 0:
+        raise ValueError(f"{module} has shapes {tuple(up.shape)} and {tuple(down.shape)}, which are no LoRA pair.")
+    if MID not in parts and up.shape[1] != down.shape[0]:
+        raise ValueError(f"{module} has rank {up.shape[1]} above and {down.shape[0]} below. Get the file again.")
