@@ -3,7 +3,7 @@
 from ..host import dataset, distil, folders
 from ..training.config import TrainConfig, require
 from ..training.methods import lcm
-from ..training.terms import LCMOptions
+from ..training.terms import ConsistencyOptions
 from . import report
 
 PROMPTS, DATA, METHOD = "FEWSTEP_PROMPTS", "FEWSTEP_DATA", "FEWSTEP_METHOD"
@@ -153,7 +153,7 @@ class FewStepMethodLCM:
         }
 
     def build(self, **options):
-        return (lcm(LCMOptions(**options)),)
+        return (lcm(ConsistencyOptions(**options)),)
 
 
 class FewStepDistill:

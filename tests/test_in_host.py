@@ -32,13 +32,13 @@ def short_lora(tiny, tmp_path, steps=3, prompts=PROMPTS, start="", **options):
     from fewstep.host import dataset, distil, folders
     from fewstep.training.config import TrainConfig
     from fewstep.training.methods import lcm
-    from fewstep.training.terms import LCMOptions
+    from fewstep.training.terms import ConsistencyOptions
 
     model, clip, vae = tiny
     spec = dataset.DataSpec(tuple(prompts), None, 96, 96, 4, 2, 2.0)
     settings = {"batch_size": 2, "rank": 4, "alpha": 4.0, "learning_rate": 1e-2, "preview_every": 2}
     config = TrainConfig(steps=steps, **{**settings, **options})
-    method = lcm(LCMOptions(skip=200, guidance_min=2.0, guidance_max=2.0))
+    method = lcm(ConsistencyOptions(skip=200, guidance_min=2.0, guidance_max=2.0))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(folders, "output_folder", lambda: tmp_path / "output")
         patch.setattr(folders, "lora_folder", lambda: tmp_path / "loras")

@@ -19,7 +19,7 @@ from fewstep.training.methods import Method, Turn, lcm
 from fewstep.training.path import Path
 from fewstep.training.roles import LoraRoles, ModuleRoles, checkpoint_blocks
 from fewstep.training.state import RunFolder
-from fewstep.training.terms import Batch, LCMOptions, consistency
+from fewstep.training.terms import Batch, ConsistencyOptions, consistency
 from gaussian import Mixture, Student, examples, sd_sigmas, sliced_w2
 from torch import nn
 
@@ -52,7 +52,7 @@ def test_lcm_beats_the_undistilled_sampler_at_every_step_count(tmp_path):
     teacher, student = Mixture(), Student(Mixture(), PATH)
     roles = ModuleRoles({"teacher": teacher, "student": student, "target": copy.deepcopy(student)})
     config = TrainConfig(steps=300, batch_size=128, learning_rate=4e-3, decay="cosine", ema_decay=0.9, save_every=1000)
-    method = lcm(LCMOptions(skip=240, solver_steps=6, loss="l2", target="ema", **OPTIONS))
+    method = lcm(ConsistencyOptions(skip=240, solver_steps=6, loss="l2", target="ema", **OPTIONS))
     Trainer(config, method, roles, PATH, examples(), RunFolder(tmp_path), CPU).run()
     made = roles.denoisers["target"]
     for steps, share in ((1, 0.5), (2, 0.6), (4, 0.8)):
@@ -82,7 +82,7 @@ def test_a_perfect_straight_teacher_gives_zero_loss(flow):
     sigmas = torch.linspace(0.001, 1, 1000) if flow else sd_sigmas()
     batch = some_batch()
     known = ModuleRoles({"teacher": lambda y, sigma, cond: batch.x0, "student": lambda y, sigma, cond: batch.x0})
-    loss, _ = consistency(known, Path(sigmas, flow), batch, LCMOptions(boundary=False, **OPTIONS))
+    loss, _ = consistency(known, Path(sigmas, flow), batch, ConsistencyOptions(boundary=False, **OPTIONS))
     assert loss.item() < 1e-5
 
 
@@ -95,11 +95,11 @@ def test_the_target_is_the_students_own_and_moves_with_it():
         shifted = ModuleRoles(
             {"teacher": teacher, "student": lambda y, sigma, cond: torch.full_like(y, offset), "target": teacher}
         )
-        return consistency(shifted, PATH, batch, LCMOptions(skip=200, boundary=False, **OPTIONS))[0].item()
+        return consistency(shifted, PATH, batch, ConsistencyOptions(skip=200, boundary=False, **OPTIONS))[0].item()
 
     assert loss_of(0.0) == pytest.approx(0.0, abs=1e-6) and loss_of(5.0) == pytest.approx(0.0, abs=1e-6)
     ema = ModuleRoles({"teacher": teacher, "student": lambda y, sigma, cond: torch.zeros_like(y), "target": teacher})
-    assert consistency(ema, PATH, batch, LCMOptions(target="ema", boundary=False, **OPTIONS))[0] > 0.1
+    assert consistency(ema, PATH, batch, ConsistencyOptions(target="ema", boundary=False, **OPTIONS))[0] > 0.1
 
 
 def test_the_boundary_condition_holds_at_time_zero():
@@ -129,7 +129,7 @@ def test_eps_and_v_wrappings_of_one_net_give_one_loss():
         return a * (a * y) - b * v
 
     losses = [
-        consistency(ModuleRoles({"teacher": f, "student": f}), PATH, some_batch(), LCMOptions(**OPTIONS))[0]
+        consistency(ModuleRoles({"teacher": f, "student": f}), PATH, some_batch(), ConsistencyOptions(**OPTIONS))[0]
         for f in (x0_of, through_eps, through_v)
     ]
     assert torch.allclose(torch.stack(losses), losses[0].expand(3), rtol=1e-3)
@@ -240,7 +240,7 @@ def test_the_average_follows_the_student():
 def trainer(folder, steps: int, seed: int = 0, device=CPU, **options) -> Trainer:
     roles = lora_roles(options.pop("names", ("student", "target")), device=device)
     hooks = {key: options.pop(key) for key in ("on_micro", "on_step") if key in options}
-    method = options.pop("method", lcm(LCMOptions(skip=100, **OPTIONS)))
+    method = options.pop("method", lcm(ConsistencyOptions(skip=100, **OPTIONS)))
     settings = {"batch_size": 8, "rank": 4, "alpha": 4.0, "learning_rate": 1e-2, "save_every": 4, "ema_decay": 0.9}
     config = TrainConfig(steps=steps, seed=seed, **{**settings, **options})
     return Trainer(config, method, roles, PATH, examples(64), RunFolder(folder), device, **hooks)
@@ -310,12 +310,14 @@ def test_metrics_after_the_last_saved_state_are_cut(tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(tmp_path):
     def explode(roles, path, batch):
-        loss, logs = consistency(roles, path, batch, LCMOptions(**OPTIONS))
+        loss, logs = consistency(roles, path, batch, ConsistencyOptions(**OPTIONS))
         explode.calls += 1
         return (loss * float("nan") if explode.calls == 4 else loss), logs
 
     explode.calls = 0
-    method = Method("LCM", LCMOptions(**OPTIONS), (Turn("student", ((explode, 1.0),)),), ("student",), "lcm", "lcm")
+    method = Method(
+        "LCM", ConsistencyOptions(**OPTIONS), (Turn("student", ((explode, 1.0),)),), ("student",), "lcm", "lcm"
+    )
     run = trainer(tmp_path, 10, method=method)
     with pytest.raises(NonFiniteLoss, match="step 4.*lower the learning rate"):
         run.run()
@@ -368,7 +370,7 @@ def test_a_turn_that_is_not_due_costs_nothing(tmp_path):
         Turn("student", ((partial(count, "student"), 1.0),), every=3),
         Turn("critic", ((partial(count, "critic"), 1.0),)),
     )
-    method = Method("two", LCMOptions(), turns, ("student", "critic"), "lcm", "lcm")
+    method = Method("two", ConsistencyOptions(), turns, ("student", "critic"), "lcm", "lcm")
     trainer(tmp_path, 6, method=method, ema_decay=0.0, names=("student", "critic")).run()
     assert calls == {"student": 2, "critic": 6}
 
@@ -438,4 +440,4 @@ def test_impossible_configs_are_refused_in_words(options, message):
 )
 def test_impossible_lcm_options_are_refused_in_words(options, message):
     with pytest.raises(ValueError, match=message):
-        LCMOptions(**options)
+        ConsistencyOptions(**options)

@@ -48,11 +48,11 @@ class TrainConfig:
         require(self.decay in ("constant", "cosine"), f"decay must be constant or cosine, got {self.decay!r}.")
         require(self.warmup >= 0 and self.clip > 0, "warmup must not be negative, and clip must be positive.")
 
-    def rate(self, step: int) -> float:
-        """The learning rate of a step: linear warm-up, then constant or half a cosine to zero."""
+    def rate(self, step: int, peak: float | None = None) -> float:
+        """The learning rate of a step: linear warm-up, then constant or half a cosine to zero. peak: a turn's own."""
         rising = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         falling = 0.5 * (1 + cos(pi * min(step / self.steps, 1))) if self.decay == "cosine" else 1.0
-        return self.learning_rate * rising * falling
+        return (self.learning_rate if peak is None else peak) * rising * falling
 
 
 def check_resume(old: dict, new: dict, folder: str) -> None:

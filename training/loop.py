@@ -38,8 +38,7 @@ class Trainer:
     on_step: Callable[[int, dict], None] = lambda step, record: None
 
     def __post_init__(self):
-        trained = {turn.role for turn in self.method.turns}
-        self.parameters = {role: self.roles.parameters(role) for role in sorted(trained)}
+        self.parameters = {role: self.roles.parameters(role) for role in sorted(self.method.trained)}
         self.averaged = self.roles.parameters("target") if self.config.ema_decay else {}
         self.optimizers = {
             role: torch.optim.AdamW(ps.values(), lr=self.config.learning_rate, weight_decay=0.0)
@@ -77,7 +76,9 @@ class Trainer:
         self.folder.write_config(settings)
 
     def kept(self) -> dict[str, dict[str, Tensor]]:
-        return {**self.parameters, "target": self.averaged} if self.averaged else dict(self.parameters)
+        """The roles that a state holds: the trained ones, the moving average and the student of the phase before."""
+        kept = {**self.parameters, "target": self.averaged} if self.averaged else dict(self.parameters)
+        return {**kept, "previous": self.roles.parameters("previous")} if self.method.keeps_previous else kept
 
     def save(self) -> int:
         packed = states.pack(self.kept(), self.optimizers)
@@ -89,24 +90,28 @@ class Trainer:
     def train_step(self) -> dict:
         """All turns that are due, then the moving average. A turn that is not due costs nothing."""
         started, record = time.perf_counter(), {"step": self.step + 1}
-        for turn in self.method.turns:
-            if self.step % turn.every == 0:
-                record.update(self.take(turn))
+        if self.method.keeps_previous and self.step in self.method.handovers:
+            self.roles.copy("student", "previous")
+        for number, turn in enumerate(self.method.turns):
+            if turn.due(self.step):
+                found = self.take(turn, "sample" if number == 0 else turn.role)
+                loss = found.pop("loss")
+                record.update(found, **{"loss" if turn.role == "student" else f"{turn.role}_loss": loss})
         if self.averaged:
             update_average(self.averaged, self.roles.parameters("student"), self.config.ema_decay)
         return {**record, "seconds": round(time.perf_counter() - started, 4)}
 
-    def take(self, turn: Turn) -> dict:
+    def take(self, turn: Turn, stream: str) -> dict:
         """Forward and backward of every term on every micro-batch, then one optimizer step for the turn's role."""
         optimizer, parameters = self.optimizers[turn.role], list(self.parameters[turn.role].values())
         logs: dict[str, float] = {}
-        rate = self.config.rate(self.step)
+        rate = self.config.rate(self.step, turn.learning_rate)
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.zero_grad(set_to_none=True)
         for micro in range(self.config.accumulate):
             self.on_micro()
-            for name, value in self.accumulate(turn, self.batch(micro)).items():
+            for name, value in self.accumulate(turn, self.batch(micro, stream)).items():
                 logs[name] = logs.get(name, 0.0) + value / self.config.accumulate
         self.scaler.unscale_(optimizer)
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
@@ -117,7 +122,8 @@ class Trainer:
         if self.scaler.is_enabled() and self.scaler.get_scale() < 1:
             self.require_finite("gradient norm", math.inf)  # it overflowed at every scale
         optimizer.zero_grad(set_to_none=True)
-        return {**logs, f"{turn.role}_gradient": float(norm), "learning_rate": rate}
+        rates = {"learning_rate": rate} if turn.learning_rate is None else {}
+        return {**logs, f"{turn.role}_gradient": float(norm), **rates}
 
     def accumulate(self, turn: Turn, batch) -> dict[str, float]:
         """Backward term by term, so that one graph is alive at a time."""
@@ -139,10 +145,10 @@ class Trainer:
                 "lower the learning rate, or use bf16 or fp32, and resume."
             )
 
-    def batch(self, micro: int):
+    def batch(self, micro: int, stream: str):
         size = self.config.batch_size
         start = (self.step * self.config.accumulate + micro) * size
-        return make_batch(self.examples, self.config.seed, start, size, self.device)
+        return make_batch(self.examples, self.config.seed, start, size, self.device, self.step, stream)
 
     def autocast(self):
         if self.config.precision == "fp32":

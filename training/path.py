@@ -48,3 +48,26 @@ class Path:
     def paper_x(self, y: Tensor, t: Tensor) -> Tensor:
         """The papers' x_t of unit variance: y / sqrt(1 + sigma^2) for VP, y itself for flow."""
         return y if self.flow else y / expand((1 + self.sigma(t) ** 2).sqrt(), y)
+
+    def coefficients(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The papers' (a_t, s_t) [b] of x_t = a_t x0 + s_t eps: unit variance for VP, 1 - sigma and sigma for flow."""
+        sigma = self.sigma(t)
+        if self.flow:
+            return 1 - sigma, sigma
+        return 1 / (1 + sigma**2).sqrt(), sigma / (1 + sigma**2).sqrt()
+
+    def start(self, noise: Tensor, t: Tensor) -> Tensor:
+        """Pure noise as the input at t: the papers' x_t = eps, also below the top (the unit start)."""
+        return noise if self.flow else noise * expand((1 + self.sigma(t) ** 2).sqrt(), noise)
+
+    def renoise(self, y: Tensor, noise: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        """From t up to s >= t with fresh noise: r y + sqrt(sigma_s^2 - (r sigma_t)^2) z with r = alpha_s / alpha_t."""
+        scale = self.alpha(s) / self.alpha(t).clamp(min=1e-6)
+        added = (self.sigma(s) ** 2 - (scale * self.sigma(t)) ** 2).clamp(min=0).sqrt()
+        return expand(scale, y) * y + expand(added, y) * noise
+
+    def between(self, t: Tensor, s: Tensor) -> Tensor:
+        """The timestep [b] nearest to halfway in log SNR: sigma = sqrt(sigma_t sigma_s) (VP)."""
+        middle = (self.sigma(t) * self.sigma(s)).sqrt()
+        table = self.sigmas.to(middle.device)
+        return (table[None] - middle[:, None]).abs().argmin(1)

@@ -11,23 +11,33 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-TEACHER = "teacher"
+TEACHER, DISCRIMINATOR = "teacher", "discriminator"
+FIXED = ("target", "previous")  # roles that no optimizer moves
 
 
 class ModuleRoles:
     """Separate denoisers by role: `{"teacher": f, "student": module}`. A role that is missing raises KeyError."""
 
-    def __init__(self, denoisers: dict[str, Callable]):
-        self.denoisers = denoisers
+    def __init__(self, denoisers: dict[str, Callable], discriminator: nn.Module | None = None):
+        self.denoisers, self.discriminator = denoisers, discriminator
 
     def __call__(self, role: str, y: Tensor, sigma: Tensor, cond) -> Tensor:
         return self.denoisers[role](y, sigma, cond)
 
     def parameters(self, role: str) -> dict[str, nn.Parameter]:
-        return dict(self.denoisers[role].named_parameters())
+        module = self.discriminator if role == DISCRIMINATOR else self.denoisers[role]
+        return dict(module.named_parameters())
 
     def select(self, role: str) -> None:
         """Nothing to switch: every role has weights of its own."""
+
+    def copy(self, source: str, role: str) -> None:
+        """Start one role from another's weights."""
+        self.denoisers[role].load_state_dict(self.denoisers[source].state_dict())
+
+    def judge(self, y: Tensor, sigma: Tensor, cond) -> Tensor:
+        """The discriminator's logits [b, n]: it sees the noised latents themselves."""
+        return self.discriminator([y / (1 + sigma**2).sqrt().view(-1, *[1] * (y.ndim - 1))])
 
 
 class LoraRoles:
@@ -51,7 +61,9 @@ class LoraRoles:
         from peft import LoraConfig, inject_adapter_in_model
         from peft.tuners.lora import LoraLayer
 
-        self.net, self.denoise, self.active, self.roles = net, denoise, TEACHER, tuple(roles)
+        self.net, self.denoise, self.active = net, denoise, TEACHER
+        self.roles = roles = tuple(role for role in roles if role != DISCRIMINATOR)
+        self.discriminator, self.tapped = None, []
         net.requires_grad_(False)
         config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets), lora_dropout=0.0, bias="none")
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
@@ -64,7 +76,7 @@ class LoraRoles:
         for role in roles:
             for parameter in self.parameters(role).values():
                 parameter.data = parameter.data.float()  # also over a half-precision base
-                parameter.requires_grad_(role != "target")
+                parameter.requires_grad_(role not in FIXED)
         for role in roles[1:]:
             self.copy(roles[0], role)
         self.select(TEACHER)
@@ -74,7 +86,9 @@ class LoraRoles:
         return self.denoise(y, sigma, cond)
 
     def parameters(self, role: str) -> dict[str, nn.Parameter]:
-        """{"<module>.lora_A.weight": A, "<module>.lora_B.weight": B} of one role."""
+        """{"<module>.lora_A.weight": A, "<module>.lora_B.weight": B} of one role; the discriminator's own names."""
+        if role == DISCRIMINATOR:
+            return dict(self.discriminator.named_parameters())
         return {
             f"{name}.{side}.weight": getattr(layer, side)[role].weight
             for name, layer in self.layers.items()
@@ -87,6 +101,32 @@ class LoraRoles:
         for layer in self.layers.values():
             layer._disable_adapters = role == TEACHER
             layer._active_adapter = [] if role == TEACHER else [role]
+
+    def add_discriminator(self, blocks: list[nn.Module], example: tuple, seed: int = 0) -> None:
+        """Heads on the outputs of the teacher's blocks; example: (y, sigma, cond) of one sample, for their widths."""
+        from .adversarial import Discriminator, as_map
+
+        self.tapped = blocks
+        with torch.no_grad():
+            widths = [as_map(found).shape[1] for found in self.tap(*example)]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.discriminator = Discriminator(widths).to(example[0].device)
+
+    def tap(self, y: Tensor, sigma: Tensor, cond) -> list[Tensor]:
+        """The teacher's features at y, one per tapped block."""
+        found: list[Tensor] = []
+        hooks = [block.register_forward_hook(lambda _, __, output: found.append(output)) for block in self.tapped]
+        try:
+            self(TEACHER, y, sigma, cond)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found
+
+    def judge(self, y: Tensor, sigma: Tensor, cond) -> Tensor:
+        """The discriminator's logits [b, n] on the teacher's features."""
+        return self.discriminator(self.tap(y, sigma, cond))
 
     @torch.no_grad()
     def copy(self, source: str, role: str) -> None:

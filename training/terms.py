@@ -1,6 +1,7 @@
-"""Terms: pure functions `(roles, path, batch, options) -> (loss, logs)`.
+"""Consistency terms: LCM, LCF, PCM, CTM, TCD and TSCD are one function with other options.
 
-They see x0 and (alpha, sigma) only, so that eps, v and flow models share one line of mathematics.
+A term is a pure function `(roles, path, batch, options) -> (loss, logs)`. It sees x0 and (alpha, sigma) only, so that
+eps, v and flow models share one line of mathematics.
 """
 
 from dataclasses import dataclass
@@ -10,24 +11,45 @@ from torch import Tensor
 
 from ..samplers.lcm import boundary_scalings
 from ..samplers.schedule import expand
+from .adversarial import generator_loss
 from .batch import Batch
 from .config import require
 from .path import Path
 
+SOLVERS = ("ddim", "dpmsolver", "dpmsolver++", "data")
+ENDS = ("clean", "floor", "random")
+# Which of a sample's random numbers says what.
+TIME, GUIDANCE, END, LEVEL, DROP = range(5)
+
 
 @dataclass(frozen=True, kw_only=True)
-class LCMOptions:
-    """Latent consistency distillation. Source: Luo et al. 2023 (LCM), algorithm 1; Luo et al. 2023 (LCM-LoRA)."""
+class ConsistencyOptions:
+    """d( student's jump from t, target's jump from s ), both to `end`, with s = t - skip on the teacher's trajectory.
+
+    | method | segments | end | source |
+    | LCM, LCM-LoRA | 1 | clean, with boundary | Luo et al. 2023, algorithm 1 |
+    | LCF | 1 | clean, solver data | Luo et al. 2023, section 4.4: no teacher, the picture's own trajectory |
+    | PCM | k | floor | Wang et al. 2024 |
+    | TCD, CTM | 1 | random | Zheng et al. 2024; Kim et al. 2023 |
+    | TSCD | k = 8, 4, 2, 1 | random | Ren et al. 2024 (Hyper-SD), algorithm 1 |
+    """
 
     skip: int = 20  # timesteps between the two points of the trajectory (the paper's k)
     grid: int = 50  # points of the training grid, 50 = timesteps 19, 39, ..., 999
-    solver_steps: int = 1  # DDIM steps of the teacher within one skip; more for long skips
+    solver: str = "ddim"  # of the teacher's ODE; "data": no teacher, s has the picture's own noise
+    solver_steps: int = 1  # steps of the solver within one skip; more for long skips
     guidance_min: float = 8.5  # usual guidance scale (the papers' w + 1) baked into the student, drawn uniformly
     guidance_max: float = 8.5  # LCM-LoRA fixes w = 7.5; LCM draws w in 2..14
     loss: str = "huber"  # "huber" or "l2"
     huber_c: float = 0.001
     target: str = "student"  # "student" (stop-gradient, as LCM-LoRA) or "ema" (as LCM)
-    boundary: bool = True  # c_skip, c_out of the paper
+    boundary: bool = True  # c_skip, c_out of the paper; for jumps to the clean end only
+    segments: int = 1  # k: jumps end inside the segment of t
+    end: str = "clean"  # "clean" (x0), "floor" (of the segment) or "random" (between floor and s)
+    teacher: str = "teacher"  # or "previous": the student of the phase before
+    perturbation: float = 0.0  # offset noise: eps + c randn(b, c, 1, 1); Hyper-SD gives no value, 0.05-0.1 is usual
+    distance: float = 1.0  # weight of d
+    adversarial: float = 0.0  # weight of the adversarial loss between the two jumps
 
     def __post_init__(self):
         require(
@@ -47,6 +69,13 @@ class LCMOptions:
         require(self.loss in ("huber", "l2"), f"LCM: loss must be huber or l2, got {self.loss!r}.")
         require(self.huber_c > 0, f"LCM: huber_c must be positive, got {self.huber_c}.")
         require(self.target in ("student", "ema"), f"LCM: target must be student or ema, got {self.target!r}.")
+        require(self.solver in SOLVERS, f"LCM: solver must be one of {', '.join(SOLVERS)}, got {self.solver!r}.")
+        require(self.end in ENDS, f"LCM: end must be one of {', '.join(ENDS)}, got {self.end!r}.")
+        require(
+            1 <= self.segments <= self.grid,
+            f"TSCD: segments must lie in 1..{self.grid} (the grid's points), got {self.segments}.",
+        )
+        require(self.end != "clean" or self.segments == 1, "TSCD: only a single segment can end at the clean picture.")
 
 
 def distance(a: Tensor, b: Tensor, kind: str, c: float = 0.001) -> Tensor:
@@ -72,13 +101,64 @@ def guided(roles, role: str, y: Tensor, sigma: Tensor, cond, uncond, scale: Tens
     return x0_u + expand(scale, y) * (x0_c - x0_u)
 
 
-def solve(roles, path: Path, batch: Batch, y: Tensor, t: Tensor, s: Tensor, scale: Tensor, steps: int) -> Tensor:
-    """The teacher's guided ODE from t to s in `steps` DDIM steps, evenly spaced in timesteps."""
+def solve(
+    roles,
+    path: Path,
+    batch: Batch,
+    y: Tensor,
+    t: Tensor,
+    s: Tensor,
+    scale: Tensor,
+    steps: int,
+    role: str = "teacher",
+    solver: str = "ddim",
+) -> Tensor:
+    """The teacher's guided ODE from t to s in `steps` solver steps, evenly spaced in timesteps; s = -1 ends on x0."""
+
+    def x0_at(y: Tensor, t: Tensor) -> Tensor:
+        return guided(roles, role, y, path.sigma(t), batch.cond, batch.uncond, scale)
+
     for step in range(steps):
         here = t + ((s - t) * step) // steps
         there = t + ((s - t) * (step + 1)) // steps
-        y = path.move(y, guided(roles, "teacher", y, path.sigma(here), batch.cond, batch.uncond, scale), here, there)
+        x0 = x0_at(y, here)
+        if solver == "ddim":
+            y = path.move(y, x0, here, there)
+        else:
+            y = midpoint(path, y, x0, x0_at, here, there, solver)
     return y
+
+
+def midpoint(path: Path, y: Tensor, x0: Tensor, x0_at, t: Tensor, s: Tensor, solver: str) -> Tensor:
+    """One second-order step: the network is asked again halfway in log SNR.
+
+    DPM-Solver-2 (Lu et al. 2022) keeps the noise of the middle for the step, DPM-Solver++(2S) its x0.
+    """
+    middle = torch.minimum(torch.maximum(path.between(t, s), s), t)
+    there = path.move(y, x0, t, middle)
+    x0 = x0_at(there, middle)
+    if solver == "dpmsolver++":
+        return path.move(y, x0, t, s)
+    eps = path.eps(there, x0, middle)
+    clean = (y - expand(path.sigma(t), y) * eps) / expand(path.alpha(t).clamp(min=1e-6), y)
+    return path.noise(clean, eps, s)
+
+
+def segment_starts(segments: int, grid: int, timesteps: int = 1000) -> Tensor:
+    """Lower boundaries of the segments, [k] rising: cut on grid indices, so that none is empty; 0 is the first.
+
+    floor(linspace(0, grid, k, endpoint=False)); the boundary is the grid point before that index. Cutting timesteps as
+    Hyper-SD's equation 11 is written gives empty intervals at 139, 259, ... on this grid.
+    """
+    stride = timesteps // grid
+    index = torch.arange(segments) * grid // segments
+    return (index * stride - 1).clamp(min=0)
+
+
+def floor_of(t: Tensor, options: ConsistencyOptions, timesteps: int) -> Tensor:
+    """The lower boundary of the segment that holds t [b]: the largest one below t."""
+    starts = segment_starts(options.segments, options.grid, timesteps).to(t.device)
+    return starts[(torch.searchsorted(starts, t) - 1).clamp(min=0)]
 
 
 def consistency_function(roles, role: str, path: Path, y: Tensor, t: Tensor, cond, boundary: bool) -> Tensor:
@@ -90,19 +170,62 @@ def consistency_function(roles, role: str, path: Path, y: Tensor, t: Tensor, con
     return expand(c_skip, y) * path.paper_x(y, t) + expand(c_out, y) * x0
 
 
-def consistency(roles, path: Path, batch: Batch, options: LCMOptions) -> tuple[Tensor, dict]:
-    """d( f_student(x_t, t), sg f_target(Psi_teacher(x_t, t -> s), s) ) with s = t - skip on one ODE trajectory."""
-    stride = path.timesteps // options.grid
-    index = (batch.uniform[:, 0] * options.grid).long().clamp(max=options.grid - 1)
-    t = (index + 1) * stride - 1
-    s = (t - options.skip).clamp(min=0)
-    scale = options.guidance_min + batch.uniform[:, 1] * (options.guidance_max - options.guidance_min)
+def jump(roles, role: str, path: Path, y: Tensor, t: Tensor, end: Tensor, cond, options: ConsistencyOptions) -> Tensor:
+    """From t to end in one step of that role: f(x_t) for the clean end, else the DDIM jump Psi(x_t, f(x_t), end)."""
+    if options.end == "clean":
+        return consistency_function(roles, role, path, y, t, cond, options.boundary)
+    return path.paper_x(path.move(y, roles(role, y, path.sigma(t), cond), t, end), end)
 
-    y_t = path.noise(batch.x0, batch.noise, t)
+
+def trajectory(path: Path, batch: Batch, options: ConsistencyOptions) -> tuple[Tensor, Tensor, Tensor]:
+    """(t, s, end) [b] of each sample: t_n on the grid, s = t_n - skip not below its segment, t_end in [t_b, s]."""
+    stride = path.timesteps // options.grid
+    index = (batch.uniform[:, TIME] * options.grid).long().clamp(max=options.grid - 1)
+    t = (index + 1) * stride - 1
+    floor = floor_of(t, options, path.timesteps)
+    s = torch.maximum(t - options.skip, floor)
+    if options.end == "clean":
+        return t, s, torch.full_like(t, -1)
+    if options.end == "floor":
+        return t, s, floor
+    return t, s, floor + (batch.uniform[:, END] * (s - floor + 1)).long().clamp(max=(s - floor).max())
+
+
+def consistency_pair(roles, path: Path, batch: Batch, options: ConsistencyOptions) -> tuple[Tensor, Tensor, Tensor]:
+    """(student's jump, target's jump without gradient, end): both in the papers' coordinates at the timesteps end."""
+    t, s, end = trajectory(path, batch, options)
+    scale = options.guidance_min + batch.uniform[:, GUIDANCE] * (options.guidance_max - options.guidance_min)
+    noise = perturbed(batch, options.perturbation)
+
+    y_t = path.noise(batch.x0, noise, t)
     with torch.no_grad():
-        y_s = solve(roles, path, batch, y_t, t, s, scale, options.solver_steps)
+        if options.solver == "data":
+            y_s = path.noise(batch.x0, noise, s)
+        else:
+            how = (options.solver_steps, options.teacher, options.solver)
+            y_s = solve(roles, path, batch, y_t, t, s, scale, *how)
         role = "target" if options.target == "ema" else "student"
-        target = consistency_function(roles, role, path, y_s, s, batch.cond, options.boundary)
-    predicted = consistency_function(roles, "student", path, y_t, t, batch.cond, options.boundary)
+        target = jump(roles, role, path, y_s, s, end, batch.cond, options)
+    return jump(roles, "student", path, y_t, t, end, batch.cond, options), target, end
+
+
+def perturbed(batch: Batch, strength: float) -> Tensor:
+    """Offset noise: eps + c z with one z per channel. Source: Hyper-SD, section 3.1."""
+    if not strength:
+        return batch.noise
+    return (
+        batch.noise + strength * batch.fresh("offset").mean((-1, -2), keepdim=True) * batch.noise[0, 0].numel() ** 0.5
+    )
+
+
+def consistency(roles, path: Path, batch: Batch, options: ConsistencyOptions) -> tuple[Tensor, dict]:
+    """weight d(student's jump, target's jump) + weight adversarial."""
+    predicted, target, end = consistency_pair(roles, path, batch, options)
     loss = distance(predicted, target, options.loss, options.huber_c)
-    return loss, {"consistency": loss.detach()}
+    logs = {"consistency": loss.detach()}
+    if options.adversarial:
+        fooling = generator_loss(roles, path, batch, predicted, end, 1000 // options.segments)
+        loss, logs["fooling"] = options.distance * loss + options.adversarial * fooling, fooling.detach()
+    elif options.distance != 1:
+        loss = options.distance * loss
+    return loss, logs
