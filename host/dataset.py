@@ -105,8 +105,11 @@ class Maker:
     on_item: Callable[[int, int], None] = lambda done, total: None
 
 
-def build(spec: DataSpec, maker: Maker) -> Examples:
-    """Latents and encoded prompts. Latents are kept in the cache chunk by chunk: a cancelled run makes none twice."""
+def build(spec: DataSpec, maker: Maker, pictures: bool = True) -> Examples:
+    """Latents and encoded prompts. Latents are kept in the cache chunk by chunk: a cancelled run makes none twice.
+
+    pictures: False for methods that train on prompts alone; then nothing is drawn or encoded.
+    """
     pairs = read_folder(Path(spec.folder)) if spec.folder else []
     prompts = [caption for _, caption in pairs] if pairs else list(spec.prompts)
     require(
@@ -114,14 +117,17 @@ def build(spec: DataSpec, maker: Maker) -> Examples:
     )
     unique = list(dict.fromkeys(prompts))
     encoded = encode_all([*unique, ""], maker)
-    if pairs:
+    if not pictures:
+        latents = None
+    elif pairs:
         latents = encode_pictures(spec, maker, [path for path, _ in pairs])
     else:
         latents = draw(spec, maker, [encoded[prompts[i % len(prompts)]] for i in range(spec.count)], encoded[""])
     conds = [conditioning.model_keywords(maker.model, *encoded[p], spec.height, spec.width) for p in [*unique, ""]]
     index = {prompt: i for i, prompt in enumerate(unique)}
-    owners = [index[prompts[i % len(prompts)]] for i in range(len(latents))]
-    return Examples(latents, owners, conds[:-1], conds[-1], unique)
+    owners = [index[prompts[i % len(prompts)]] for i in range(len(pairs) or spec.count)]
+    shape = (maker.model.model.latent_format.latent_channels, spec.height // 8, spec.width // 8)
+    return Examples(latents, owners, conds[:-1], conds[-1], unique, shape)
 
 
 def encode_all(prompts: list[str], maker: Maker) -> dict[str, sampling.Encoded]:

@@ -3,28 +3,27 @@
 import gc
 import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from comfy import model_management
-from PIL import Image
 from torch import Tensor
 
-from ..samplers.lcm import sample_lcm
-from ..samplers.schedule import SCHEDULES, is_flow, sigmas_of
+from ..samplers.schedule import is_flow
 from ..training.config import TrainConfig, check_resume, require
-from ..training.data import join_conds
+from ..training.data import Examples, make_batch
 from ..training.loop import Trainer
 from ..training.methods import Method
 from ..training.path import Path as NoisePath
 from ..training.roles import LoraRoles, checkpoint_blocks
 from ..training.state import RunFolder
 from ..weights import families, io, keys
-from . import conditioning, dataset, folders, loras, models, sampling
+from . import dataset, folders, loras, models
+from .preview import Preview
 from .progress import Progress, throw_if_cancelled
 
 PRECISION = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-PREVIEW_STEPS = 4
 ARCHITECTURES = {1024: "stable-diffusion-v2-768-v", 2048: "stable-diffusion-xl-v1-base"}  # by text context
 
 
@@ -107,15 +106,15 @@ def train(job: Job) -> tuple[dict[str, Tensor], int]:
     maker = dataset.Maker(
         job.model, job.clip, job.vae, config.seed, job.folder.path, min(config.batch_size, 16), on_item
     )
-    examples = dataset.build(job.spec, maker)
-    preview_conds = Preview.encode(job)
+    examples = dataset.build(job.spec, maker, job.method.pictures)
+    preview = Preview(job)
     copy = models.TrainingCopy(job.model, PRECISION[config.precision], "FewStepDistill")
-    roles = lora_roles(job, copy)
-    preview, progress = Preview(job, copy, roles, preview_conds), Progress(config.steps)
+    roles, progress = lora_roles(job, copy, examples), Progress(config.steps)
+    student = partial(roles, kept_role(config))
 
     def on_step(step: int, record: dict) -> None:
         due = step % config.preview_every == 0 or step == config.steps
-        progress.show(step, preview.picture() if due else None)
+        progress.show(step, preview.picture(student, copy) if due else None)
 
     path = NoisePath(copy.sigmas(), is_flow(copy.sampling))
     Trainer(
@@ -130,8 +129,8 @@ def kept_role(config: TrainConfig) -> str:
     return "target" if config.ema_decay else "student"
 
 
-def lora_roles(job: Job, copy: models.TrainingCopy) -> LoraRoles:
-    """Teacher, student and, with a moving average, target on the one copy."""
+def lora_roles(job: Job, copy: models.TrainingCopy, examples: Examples) -> LoraRoles:
+    """Every role of the method on the one copy; the target only with a moving average."""
     config = job.config
     names = tuple(role for role in job.method.roles if role != "target" or config.ema_decay)
     targets = models.lora_targets(job.model)
@@ -139,15 +138,19 @@ def lora_roles(job: Job, copy: models.TrainingCopy) -> LoraRoles:
     if job.start:
         start_from(job, roles)
     if config.gradient_checkpointing:
-        checkpoint_blocks(roles, models.unet_blocks(copy.net))
+        checkpoint_blocks(roles, models.unet_layers(copy.net))
+    if "discriminator" in job.method.roles:
+        one = make_batch(examples, config.seed, 0, 1, copy.device)
+        example = (one.noise, torch.ones(1, device=copy.device), one.cond)
+        roles.add_discriminator(models.feature_layers(copy.net), example, config.seed)
     return roles
 
 
 def start_from(job: Job, roles: LoraRoles) -> None:
-    """Let every adapter begin as an earlier LoRA instead of as the teacher."""
+    """Let the adapters begin as an earlier LoRA instead of as the teacher; the critic still begins as the teacher."""
     tensors, _ = loras.read(job.start, "FewStepDistill")
     names, scale = models.diffusers_names(job.model), job.config.alpha / job.config.rank
-    for role in roles.roles:
+    for role in (role for role in roles.roles if role != "critic"):
         try:
             found, wanted = keys.import_lora(tensors, roles.parameters(role), names, scale)
         except ValueError as error:
@@ -159,41 +162,6 @@ def start_from(job: Job, roles: LoraRoles) -> None:
         )
 
 
-class Preview:
-    """Pictures of the student by the sampler it is for, from the same noise every time."""
-
-    def __init__(self, job: Job, copy: models.TrainingCopy, roles: LoraRoles, conds: list[dict[str, Tensor]]):
-        self.job, self.roles, self.conds, self.role = job, roles, conds, kept_role(job.config)
-        self.model_sampling = copy.sampling  # what the sampler asks of a model
-        self.sigmas = sigmas_of(copy.sampling, SCHEDULES[job.method.schedule](PREVIEW_STEPS)).to(copy.device)
-        shape = (job.model.model.latent_format.latent_channels, job.spec.height // 8, job.spec.width // 8)
-        indices = list(range(len(conds)))
-        self.noise = sampling.unit_noise(shape, job.config.seed, indices).to(copy.device) if conds else None
-
-    @staticmethod
-    def encode(job: Job) -> list[dict[str, Tensor]]:
-        """The preview prompts, encoded while the host's text encoder is still in memory; none without a VAE."""
-        if job.vae is None:
-            return []
-        size = (job.spec.height, job.spec.width)
-        return conditioning.encode_prompts(job.model, job.clip, job.preview_prompts, *size)
-
-    def __call__(self, x: Tensor, sigma: Tensor, **_) -> Tensor:
-        return self.roles(self.role, x, sigma, join_conds(self.conds, x.device))
-
-    def picture(self) -> Image.Image | None:
-        """The pictures side by side, or None without a VAE or prompts."""
-        if self.noise is None:
-            return None
-        zeros = torch.zeros_like(self.noise)
-        start = self.model_sampling.noise_scaling(self.sigmas[0], self.noise.clone(), zeros, max_denoise=True)
-        latents = sample_lcm(self, start, self.sigmas, seed=self.job.config.seed)
-        with torch.inference_mode():
-            pixels = self.job.vae.decode(self.job.model.model.process_latent_out(latents.cpu()))
-        row = torch.cat(list(pixels.clamp(0, 1)), dim=1)  # [h, n w, 3]
-        return Image.fromarray((row * 255).round().byte().cpu().numpy())
-
-
 def write(tensors: dict, name: str, found: dict[str, str]) -> None:
     """Save the LoRA under the user's loras folder, with its recipe."""
     io.save(tensors, folders.inside(folders.lora_folder(), name, "Run name"), found)
@@ -202,7 +170,15 @@ def write(tensors: dict, name: str, found: dict[str, str]) -> None:
 def metadata(job: Job) -> dict[str, str]:
     """modelspec.* and ss_* for other readers, `fewstep` for ours: how to sample, and how it was made. Strings only."""
     spec, method, config = job.spec, job.method, job.config
-    settings = families.Settings(f"FewStep {method.name}", method.sampler, method.schedule, (1, 8), 4)
+    settings = families.Settings(
+        f"FewStep {method.name}",
+        method.sampler,
+        method.schedule,
+        steps=(1, method.most) if method.schedule == "lcm" else (method.most, method.most),
+        best_steps=min(method.most, 4),
+        eta=method.eta,
+        timesteps={str(len(found)): list(found) for found in method.timesteps},
+    )
     data = {"made": spec.summary(), "size": [spec.width, spec.height]}
     if not spec.folder:
         data |= {"teacher_steps": spec.teacher_steps, "teacher_cfg": spec.teacher_cfg}

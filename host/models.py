@@ -168,7 +168,16 @@ def lora_targets(model) -> list[str]:
 
 
 def unet_blocks(net: nn.Module) -> list[nn.Module]:
-    """The blocks that gradient checkpointing recomputes one at a time."""
-    blocks = [*getattr(net, "input_blocks", []), *getattr(net, "output_blocks", [])]
-    middle = getattr(net, "middle_block", None)
-    return [*blocks, middle] if middle is not None else blocks
+    """The U-Net's blocks in the order of the forward pass, each a sequence of layers."""
+    middle = [net.middle_block] if getattr(net, "middle_block", None) is not None else []
+    return [*getattr(net, "input_blocks", []), *middle, *getattr(net, "output_blocks", [])]
+
+
+def unet_layers(net: nn.Module) -> list[nn.Module]:
+    """What gradient checkpointing recomputes one at a time: the host calls a block's layers, never the block."""
+    return [layer for block in unet_blocks(net) for layer in block]
+
+
+def feature_layers(net: nn.Module) -> list[nn.Module]:
+    """The last layer of every block: where the discriminator looks at the frozen teacher."""
+    return [block[-1] for block in unet_blocks(net)]

@@ -19,6 +19,7 @@ def loss_picture(metrics: list[dict]) -> Tensor:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    metrics = [record for record in metrics if "loss" in record]  # steps in which the student had its turn
     steps = [record["step"] for record in metrics]
     figure = Figure(figsize=(8, 5), dpi=100, layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
@@ -36,14 +37,21 @@ def loss_picture(metrics: list[dict]) -> Tensor:
 
 def summary(result, method, config) -> str:
     """Steps, loss, time and where the student is."""
-    losses = smooth([record["loss"] for record in result.metrics])
+    losses = smooth([record["loss"] for record in result.metrics if "loss" in record])
     seconds = sum(record["seconds"] for record in result.metrics)
+    samples = config.batch_size * config.accumulate
     return "\n".join(
         [
-            f"{method.name}: {len(losses)} steps of {config.batch_size * config.accumulate} samples, {seconds:.0f} s",
+            f"{method.name}: {len(result.metrics)} steps of {samples} samples, {seconds:.0f} s",
             f"loss {losses[0]:.5f} -> {losses[-1]:.5f} (running mean)",
             f"rank {config.rank}, {result.parameters:,} parameters",
             f"LoRA: {result.name}",
-            f"sample it with {method.sampler} on the {method.schedule} schedule, 1-8 steps, cfg 1",
+            f"sample it with {method.sampler} on the {method.schedule} schedule, {steps_of(method)}, cfg 1",
         ]
     )
+
+
+def steps_of(method) -> str:
+    """How many steps the student is for, and at which timesteps where it has a list of its own."""
+    span = f"1-{method.most} steps" if method.schedule == "lcm" and method.most > 1 else f"{method.most} steps"
+    return span + "".join(f" ({', '.join(map(str, found))})" for found in method.timesteps)

@@ -149,6 +149,10 @@ class FewStepMethodLCM:
                     {"tooltip": "student: stop-gradient (LCM-LoRA). ema: LCM; needs ema_decay."},
                 ),
                 "boundary": ("BOOLEAN", {"default": True, "tooltip": "c_skip and c_out of the paper."}),
+                "solver": (
+                    ["ddim", "dpmsolver", "dpmsolver++"],
+                    {"tooltip": "The teacher's ODE solver. The second-order ones ask it twice per step."},
+                ),
             }
         }
 
@@ -238,7 +242,7 @@ class FewStepDistill:
         prompts = [line.strip() for line in preview_prompts.splitlines() if line.strip()][:8]
         start = "" if start_lora == "none" else start_lora
         result = distil.distil(distil.Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start))
-        losses = [record["loss"] for record in result.metrics]
+        losses = [record["loss"] for record in result.metrics if "loss" in record]
         text = report.summary(result, method, config)
         student = distil.student_model(model, result.tensors)
         return (student, result.name, report.loss_picture(result.metrics), text, result.tensors, {"loss": losses})
@@ -253,7 +257,7 @@ def check_run(run_name: str, method, config: TrainConfig, resume: bool) -> None:
         f"FewStepDistill: a run named {run_name!r} exists. Turn resume on to go on with it, or choose another name.",
     )
     require(
-        getattr(method.options, "target", "") != "ema" or config.ema_decay > 0,
+        not method.averages or config.ema_decay > 0,
         "FewStepDistill: the method's target is ema, but ema_decay is 0. Set it to 0.95-0.999.",
     )
 

@@ -60,6 +60,12 @@ class Method:
         return {"method": self.name, **asdict(self.options)}
 
     @property
+    def averages(self) -> bool:
+        """Whether a term asks the moving average, which the run must then have."""
+        asked = (getattr(term, "keywords", {}).get("options") for turn in self.turns for term, _ in turn.terms)
+        return any(getattr(options, "target", "") == "ema" for options in asked)
+
+    @property
     def keeps_previous(self) -> bool:
         return "previous" in self.roles
 

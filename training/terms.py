@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..samplers.lcm import boundary_scalings
-from ..samplers.schedule import expand
+from ..samplers.schedule import expand, segment_floors
 from .adversarial import generator_loss
 from .batch import Batch
 from .config import require
@@ -144,20 +144,9 @@ def midpoint(path: Path, y: Tensor, x0: Tensor, x0_at, t: Tensor, s: Tensor, sol
     return path.noise(clean, eps, s)
 
 
-def segment_starts(segments: int, grid: int, timesteps: int = 1000) -> Tensor:
-    """Lower boundaries of the segments, [k] rising: cut on grid indices, so that none is empty; 0 is the first.
-
-    floor(linspace(0, grid, k, endpoint=False)); the boundary is the grid point before that index. Cutting timesteps as
-    Hyper-SD's equation 11 is written gives empty intervals at 139, 259, ... on this grid.
-    """
-    stride = timesteps // grid
-    index = torch.arange(segments) * grid // segments
-    return (index * stride - 1).clamp(min=0)
-
-
-def floor_of(t: Tensor, options: ConsistencyOptions, timesteps: int) -> Tensor:
+def floor_of(t: Tensor, options: ConsistencyOptions) -> Tensor:
     """The lower boundary of the segment that holds t [b]: the largest one below t."""
-    starts = segment_starts(options.segments, options.grid, timesteps).to(t.device)
+    starts = torch.tensor(segment_floors(options.segments, options.grid), device=t.device)
     return starts[(torch.searchsorted(starts, t) - 1).clamp(min=0)]
 
 
@@ -182,7 +171,7 @@ def trajectory(path: Path, batch: Batch, options: ConsistencyOptions) -> tuple[T
     stride = path.timesteps // options.grid
     index = (batch.uniform[:, TIME] * options.grid).long().clamp(max=options.grid - 1)
     t = (index + 1) * stride - 1
-    floor = floor_of(t, options, path.timesteps)
+    floor = floor_of(t, options)
     s = torch.maximum(t - options.skip, floor)
     if options.end == "clean":
         return t, s, torch.full_like(t, -1)
