@@ -9,6 +9,6 @@ tiny_sd.register()
 folders.register_assets()
 stock_lists.register()
 
-THEMES = (sample, schedule, load, merge, train, methods, methods)
+THEMES = (sample, schedule, load, merge, train, methods)
 NODE_CLASS_MAPPINGS = {node.__name__: node for theme in THEMES for node in theme.NODES}
 NODE_DISPLAY_NAME_MAPPINGS = {name: node.TITLE for name, node in NODE_CLASS_MAPPINGS.items()}

@@ -1,5 +1,6 @@
 """What a run needs to know, checked before anything is allocated, and kept in its folder as config.json."""
 
+import json
 from dataclasses import asdict, dataclass, fields
 from math import cos, pi
 
@@ -57,6 +58,7 @@ class TrainConfig:
 
 def check_resume(old: dict, new: dict, folder: str) -> None:
     """Refuse to resume a run under settings that would make it another run, and name them."""
+    new = json.loads(json.dumps(new))  # as the file has them: lists for tuples
     changed = [
         f"{key} ({old.get(key)!r} -> {value!r})"
         for key, value in new.items()

@@ -1,0 +1,104 @@
+"""Every method inside the embedded host, in this process: it trains, changes nothing on the wire, and loads again."""
+
+import pytest
+import torch
+from fewstep.training import methods
+from fewstep.training.config import TrainConfig
+from fewstep.training.matching import ReconstructionOptions, ScoreOptions
+from fewstep.training.methods import ScoreMethodOptions, TSCDOptions
+from fewstep.training.terms import ConsistencyOptions
+from test_in_host import PROMPTS, bits, tiny  # noqa: F401 (a fixture)
+
+JUMP = ConsistencyOptions(boundary=False, end="random", skip=100, target="ema", guidance_min=2.0, guidance_max=2.0)
+METHODS = {
+    "TSCD": lambda: methods.tscd(
+        TSCDOptions(
+            segments=(2, 1),
+            phase_steps=(1, 2),
+            distance=(1.0, 0.5),
+            adversarial=(0.0, 0.1),
+            previous=True,
+            consistency=JUMP,
+        )
+    ),
+    "ImagineFlash": lambda: methods.imagine_flash(
+        ReconstructionOptions(guidance=2.0, adversarial=0.1, teacher_steps=2)
+    ),
+    "SwiftBrush": lambda: methods.swiftbrush(
+        ScoreMethodOptions(score=ScoreOptions(weight="vsd", guidance=2.0, critic_guidance=2.0), student_every=1)
+    ),
+    "DMD": lambda: methods.dmd(
+        ScoreMethodOptions(
+            score=ScoreOptions(timesteps=(999, 499), guidance=2.0), student_every=2, anchor=0.5, anchor_steps=2
+        )
+    ),
+    "sum": lambda: methods.total(
+        methods.imagine_flash(ReconstructionOptions(guidance=2.0, teacher_steps=2)),
+        methods.swiftbrush(ScoreMethodOptions(student_every=1)),
+        0.1,
+    ),
+}
+
+
+def run(tiny, folder, method, steps=3, **options):  # noqa: F811
+    from fewstep.host import dataset, distil, folders
+
+    model, clip, vae = tiny
+    spec = dataset.DataSpec(tuple(PROMPTS), None, 96, 96, 4, 2, 2.0)
+    settings = {"batch_size": 2, "rank": 4, "alpha": 4.0, "learning_rate": 1e-2, "preview_every": 3, "ema_decay": 0.9}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folders, "output_folder", lambda: folder / "output")
+        patch.setattr(folders, "lora_folder", lambda: folder / "loras")
+        with torch.inference_mode():
+            job = distil.Job(
+                model, clip, vae, spec, method, TrainConfig(steps=steps, **{**settings, **options}), "run", PROMPTS
+            )
+            return distil.distil(job), job
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_trains_and_leaves_the_wire_alone(name, tiny, tmp_path):  # noqa: F811
+    from fewstep.weights import families
+
+    before = bits(tiny[0])
+    result, job = run(tiny, tmp_path, METHODS[name]())
+    assert all(torch.equal(tensor, before[key]) for key, tensor in bits(tiny[0]).items())
+    assert any(t.abs().sum() > 0 for key, t in result.tensors.items() if key.endswith("lora_up.weight"))
+    assert len(result.metrics) == 3 and all(torch.isfinite(t).all() for t in result.tensors.values())
+    from fewstep.host import distil
+
+    settings = families.from_metadata(distil.metadata(job))
+    assert settings.sampler == job.method.sampler
+    if name == "DMD":
+        assert settings.timesteps == {"2": [999, 499]} and settings.steps == (2, 2)
+
+
+def test_methods_on_prompts_alone_draw_no_picture(tiny, tmp_path):  # noqa: F811
+    run(tiny, tmp_path, METHODS["SwiftBrush"]())
+    assert not list(tmp_path.rglob("latents-*"))
+
+
+@pytest.mark.parametrize("name", ["TSCD", "DMD"])
+def test_a_resumed_run_equals_an_unbroken_one(name, tiny, tmp_path):  # noqa: F811
+    """Critic, discriminator, previous student and the phase itself come back with the state."""
+    whole, _ = run(tiny, tmp_path / "whole", METHODS[name](), steps=4)
+    run(tiny, tmp_path / "cut", METHODS[name](), steps=2)
+    again, _ = run(tiny, tmp_path / "cut", METHODS[name](), steps=4)
+    assert all(torch.equal(tensor, again.tensors[key]) for key, tensor in whole.tensors.items())
+
+
+def test_checkpointing_recomputes_the_hosts_layers(tiny, tmp_path, monkeypatch):  # noqa: F811
+    """The host calls the layers of a block, not the block: wrapping blocks would recompute nothing."""
+    from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
+
+    forward, calls = ResBlock.forward, []
+
+    def counted(self, *args, **kwargs):
+        calls.append(self)
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(ResBlock, "forward", counted)
+    run(tiny, tmp_path / "plain", METHODS["SwiftBrush"](), steps=1)
+    plain = len(calls)
+    run(tiny, tmp_path / "recomputed", METHODS["SwiftBrush"](), steps=1, gradient_checkpointing=True)
+    assert len(calls) - plain > plain
