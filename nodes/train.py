@@ -149,11 +149,13 @@ class FewStepMethodLCM:
                     {"tooltip": "student: stop-gradient (LCM-LoRA). ema: LCM; needs ema_decay."},
                 ),
                 "boundary": ("BOOLEAN", {"default": True, "tooltip": "c_skip and c_out of the paper."}),
+            },
+            "optional": {  # added later: graphs saved before have no value for it
                 "solver": (
                     ["ddim", "dpmsolver", "dpmsolver++"],
                     {"tooltip": "The teacher's ODE solver. The second-order ones ask it twice per step."},
                 ),
-            }
+            },
         }
 
     def build(self, **options):
