@@ -14,12 +14,12 @@ from ..samplers.schedule import is_flow
 from ..training.config import TrainConfig, check_resume, require
 from ..training.data import Examples, make_batch
 from ..training.loop import Trainer
-from ..training.methods import Method
+from ..training.methods import Method, bound
 from ..training.path import Path as NoisePath
 from ..training.roles import LoraRoles, checkpoint_blocks
 from ..training.state import RunFolder
 from ..weights import families, io, keys
-from . import dataset, folders, loras, models
+from . import dataset, folders, loras, models, rewards
 from .preview import Preview
 from .progress import Progress, throw_if_cancelled
 
@@ -67,6 +67,10 @@ class Job:
         require(
             bool(models.lora_targets(self.model)),
             "FewStepDistill: the model is no U-Net of SD1.5, SD2 or SDXL, the only kinds it can train yet. Load one.",
+        )
+        require(
+            self.vae is not None or not self.method.feedback,
+            "FewStepDistill: rewards look at pictures. Connect the vae input.",
         )
         require(
             not self.start or folders.full_path("loras", self.start) is not None,
@@ -117,8 +121,9 @@ def train(job: Job) -> tuple[dict[str, Tensor], int]:
         progress.show(step, preview.picture(student, copy) if due else None)
 
     path = NoisePath(copy.sigmas(), is_flow(copy.sampling))
+    method = bound(job.method, rewards.decoder(job.model, job.vae, copy.device)) if job.method.feedback else job.method
     Trainer(
-        config, job.method, roles, path, examples, job.folder, copy.device, job.source, throw_if_cancelled, on_step
+        config, method, roles, path, examples, job.folder, copy.device, job.source, throw_if_cancelled, on_step
     ).run()
     tensors = keys.export_lora(roles.parameters(kept_role(config)), models.diffusers_names(job.model), config.alpha)
     return tensors, sum(p.numel() for p in roles.parameters("student").values())

@@ -55,6 +55,11 @@ def lora_folder() -> Path:
     return ASSETS / "loras"
 
 
+def reward_folder() -> Path:
+    """Where reward networks lie: `fewstep_rewards` in the host's models folder."""
+    return Path(folder_paths.models_dir) / "fewstep_rewards"
+
+
 def prompt_files() -> dict[str, Path]:
     """Text files with one prompt per line: the input folder's and the pack's own."""
     found = {path.name: path for path in sorted(PROMPTS.glob("*.txt"))}

@@ -24,6 +24,8 @@ class FeedbackOptions:
     timesteps: tuple[int, ...] = (999,)
     alpha: float = 0.35
     stochastic: bool = True
+    reward: str = ""  # its name, for the run's settings
+    weight: float = 1.0
     fade_steps: int = 0  # the weight falls linearly to zero at this step; 0: it stays
 
     def __post_init__(self):

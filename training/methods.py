@@ -6,6 +6,7 @@ from functools import partial
 
 from .adversarial import discriminate
 from .config import require
+from .feedback import FeedbackOptions, feedback
 from .matching import (
     ReconstructionOptions,
     ScoreOptions,
@@ -55,6 +56,7 @@ class Method:
     timesteps: tuple[tuple[int, ...], ...] = ()
     most: int = 8
     eta: float = 0.0
+    feedback: tuple[tuple[FeedbackOptions, Callable], ...] = ()
 
     def recipe(self) -> dict:
         return {"method": self.name, **asdict(self.options)}
@@ -233,10 +235,17 @@ def swiftbrush(options: ScoreMethodOptions) -> Method:
     return score_method("SwiftBrush", options)
 
 
-def with_terms(method: Method, terms: tuple[tuple[Callable, float], ...], recipe: object) -> Method:
-    """A method whose student turns get more terms, such as feedback."""
+def with_feedback(method: Method, options: FeedbackOptions, reward: Callable) -> Method:
+    """A method whose student turns learn from a reward too, once `bound` says how latents become pictures."""
+    found = (*method.feedback, (options, reward))
+    return replace(method, feedback=found, options=Together((method.options, options)))
+
+
+def bound(method: Method, decode: Callable) -> Method:
+    """The method with its feedback as terms; decode: latents in the model's scale -> pictures in 0..1."""
+    terms = tuple((partial(feedback, options=o, reward=r, decode=decode), o.weight) for o, r in method.feedback)
     turns = tuple(replace(t, terms=t.terms + terms) if t.role == "student" else t for t in method.turns)
-    return replace(method, turns=turns, options=Together((method.options, recipe)))
+    return replace(method, turns=turns, feedback=())
 
 
 @dataclass(frozen=True)
@@ -265,4 +274,5 @@ def total(first: Method, second: Method, weight: float) -> Method:
         roles=tuple(dict.fromkeys(first.roles + second.roles)),
         handovers=tuple(sorted({*first.handovers, *second.handovers})),
         pictures=first.pictures or second.pictures,
+        feedback=first.feedback + second.feedback,
     )

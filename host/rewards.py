@@ -1,0 +1,114 @@
+"""Reward networks from local files, and a VAE decoder that lets gradients through."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import comfy
+import torch
+from torch import Tensor
+
+from ..training.rewards import AestheticScore, ClipSimilarity, head_layers
+from ..weights import io
+from . import folders, models
+
+KIND = "fewstep_rewards"
+NO_FOLDER = "none"
+
+
+def names(ending: str = "") -> list[str]:
+    """Folders (or files with that ending) in the models folder's `fewstep_rewards`."""
+    root = folders.reward_folder()
+    found = sorted(root.iterdir()) if root.is_dir() else []
+    kept = [path.name for path in found if (path.suffix == ending if ending else (path / "config.json").is_file())]
+    return kept or [NO_FOLDER]
+
+
+def local(name: str, node: str) -> Path:
+    """The path of a listed name. Raises ValueError with what to put where."""
+    root = folders.reward_folder()
+    path = folders.inside(root, name, f"{node}: name")
+    if name == NO_FOLDER or not path.exists():
+        raise ValueError(
+            f"{node}: there is no {name!r} in {root}. Put a CLIP model there as a folder (config.json and "
+            "model.safetensors, as Hugging Face has them), then refresh the list."
+        )
+    return path
+
+
+def clip_networks(name: str, node: str) -> tuple[Callable, Callable, int]:
+    """(image network, text network, size in pixels) of a local CLIP folder, loaded when first used and frozen."""
+    path, loaded = local(name, node), {}
+
+    def model():
+        if "model" not in loaded:
+            loaded["model"] = load_clip(path, node)
+        return loaded["model"]
+
+    def image(pixels: Tensor) -> Tensor:
+        return pooled(model()[0].to(pixels.device).get_image_features(pixel_values=pixels))
+
+    def text(prompts: list[str]) -> Tensor:
+        network, tokenizer = model()
+        tokens = tokenizer(prompts, padding=True, truncation=True, max_length=77, return_tensors="pt")
+        device = next(network.parameters()).device
+        return pooled(network.get_text_features(**{key: value.to(device) for key, value in tokens.items()}))
+
+    return image, text, image_size(path, node)
+
+
+def pooled(output) -> Tensor:
+    """Features as a tensor: later versions of transformers wrap them."""
+    return output if isinstance(output, Tensor) else output.pooler_output
+
+
+def load_clip(path: Path, node: str):
+    """(CLIPModel in fp32 outside inference mode, tokenizer). Reads local safetensors only."""
+    from transformers import CLIPModel, CLIPTokenizer
+
+    tokens = path if (path / "vocab.json").is_file() else Path(list(comfy.__path__)[0]) / "sd1_tokenizer"
+    try:
+        with torch.inference_mode(False):
+            network = CLIPModel.from_pretrained(path, local_files_only=True, use_safetensors=True).float()
+            return network.eval().requires_grad_(False), CLIPTokenizer.from_pretrained(tokens, local_files_only=True)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ValueError(f"{node}: {path.name} is no CLIP model that can be read ({error}).") from error
+
+
+def image_size(path: Path, node: str) -> int:
+    from transformers import CLIPConfig
+
+    try:
+        return CLIPConfig.from_pretrained(path, local_files_only=True).vision_config.image_size
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{node}: {path.name} is no CLIP model that can be read ({error}).") from error
+
+
+def clip_similarity(name: str, node: str) -> ClipSimilarity:
+    image, text, size = clip_networks(name, node)
+    return ClipSimilarity(f"CLIP similarity ({name})", image, text, size)
+
+
+def aesthetic(name: str, head: str, node: str) -> AestheticScore:
+    """A head from a .safetensors file on the image features of a local CLIP."""
+    image, _, size = clip_networks(name, node)
+    try:
+        with torch.inference_mode(False):
+            layers = head_layers(io.load(local(head, node))[0])
+    except ValueError as error:
+        raise ValueError(f'{node}: "{head}": {error}') from error
+    return AestheticScore(f"aesthetic score ({head})", image, layers, size)
+
+
+def decoder(model, vae, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """decode(latents in the MODEL's scale) -> pictures [b, 3, h, w], about 0..1, with gradient.
+
+    The stock entry point cuts the gradient; this runs a copy of the VAE's network in fp32.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        network = models.to_trainable(vae.first_stage_model, torch.float32).to(device).eval()
+    return partial(decoded, model.model.process_latent_out, network)
+
+
+def decoded(to_vae: Callable, network, latents: Tensor) -> Tensor:
+    return (network.decode(to_vae(latents)) + 1) / 2

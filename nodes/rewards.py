@@ -1,0 +1,136 @@
+"""Human feedback: what scores a picture, and a method that learns from it."""
+
+from dataclasses import replace
+
+import torch
+
+from ..host import rewards
+from ..training.config import require
+from ..training.feedback import FeedbackOptions
+from ..training.methods import with_feedback
+from .methods import built, numbers
+from .train import METHOD
+
+REWARD = "FEWSTEP_REWARD"
+
+
+class FewStepRewardCLIP:
+    TITLE = "FewStep Reward CLIP"
+    DESCRIPTION = (
+        "How well a picture fits its prompt: the cosine of CLIP's image and text features. A local CLIP folder."
+    )
+    CATEGORY = "FewStep/training"
+    FUNCTION = "build"
+    RETURN_TYPES = (REWARD,)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "clip_folder": (rewards.names(), {"tooltip": "A folder in the models folder fewstep_rewards."})
+            }
+        }
+
+    def build(self, clip_folder):
+        return (rewards.clip_similarity(clip_folder, "FewStepRewardCLIP"),)
+
+
+class FewStepRewardAesthetic:
+    TITLE = "FewStep Reward Aesthetic"
+    DESCRIPTION = "LAION's aesthetic score: a linear head on CLIP's image features, about 1 to 10."
+    CATEGORY = "FewStep/training"
+    FUNCTION = "build"
+    RETURN_TYPES = (REWARD,)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "clip_folder": (rewards.names(), {"tooltip": "The CLIP that the head was trained on: ViT-L/14."}),
+                "head": (rewards.names(".safetensors"), {"tooltip": "A .safetensors file in fewstep_rewards."}),
+            }
+        }
+
+    def build(self, clip_folder, head):
+        return (rewards.aesthetic(clip_folder, head, "FewStepRewardAesthetic"),)
+
+
+class FewStepScore:
+    TITLE = "FewStep Score"
+    DESCRIPTION = "What a reward gives to pictures: the mean, and one line for each."
+    CATEGORY = "FewStep/training"
+    FUNCTION = "score"
+    RETURN_TYPES = ("FLOAT", "STRING")
+    RETURN_NAMES = ("mean", "scores")
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "reward": (REWARD, {"tooltip": "From one of the reward nodes."}),
+                "images": ("IMAGE", {"tooltip": "Any number of pictures."}),
+                "prompt": ("STRING", {"multiline": True, "default": "", "tooltip": "What they should show."}),
+            }
+        }
+
+    def score(self, reward, images, prompt):
+        with torch.inference_mode(False), torch.no_grad():
+            found = reward(images.clone().movedim(-1, 1), [prompt] * len(images)).tolist()
+        return sum(found) / len(found), "\n".join([reward.name, *(f"{value:.4f}" for value in found)])
+
+
+class FewStepMethodFeedback:
+    TITLE = "FewStep Method Feedback"
+    DESCRIPTION = (
+        "Adds a reward to any method: relu(alpha - reward) on the student's own decoded pictures, so that good ones "
+        "are left alone. Hyper-SD's feedback; CLIP, alpha 0.35, weight 0.1 and fade_steps: SwiftBrush v2's clamped loss."
+    )
+    CATEGORY = "FewStep/training"
+    FUNCTION = "build"
+    RETURN_TYPES = (METHOD,)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "method": (METHOD, {"tooltip": "What the student is taught by besides."}),
+                "reward": (REWARD, {"tooltip": "The score to raise. Never judge the result by the same one."}),
+                "weight": ("FLOAT", {"default": 0.1, "min": 0.0, "max": 1000.0, "step": 0.01, "tooltip": "0.1"}),
+                "alpha": (
+                    "FLOAT",
+                    {
+                        "default": 0.35,
+                        "min": -100.0,
+                        "max": 100.0,
+                        "step": 0.01,
+                        "tooltip": "Score that is good enough.",
+                    },
+                ),
+                "fade_steps": (
+                    "INT",
+                    {
+                        "default": 0,
+                        "min": 0,
+                        "max": 10000000,
+                        "tooltip": "The weight is 0 from this step on. 0: never.",
+                    },
+                ),
+                "timesteps": (
+                    "STRING",
+                    {"default": "999", "tooltip": "The student's steps; one carries the gradient."},
+                ),
+            }
+        }
+
+    def build(self, method, reward, weight, alpha, fade_steps, timesteps):
+        require(weight > 0, "FewStepMethodFeedback: weight 0 would do nothing. Disconnect it.")
+
+        def make():
+            steps = numbers(timesteps, int, "Feedback", "timesteps")
+            options = FeedbackOptions(timesteps=steps, alpha=alpha, fade_steps=fade_steps, reward=reward.name)
+            return with_feedback(method, replace(options, weight=weight), reward)
+
+        return built("FewStepMethodFeedback", make)
+
+
+NODES = (FewStepRewardCLIP, FewStepRewardAesthetic, FewStepScore, FewStepMethodFeedback)

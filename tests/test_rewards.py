@@ -1,0 +1,139 @@
+"""Rewards and the way to them: preprocessing, gradients, the decoder, local files."""
+
+import pytest
+import torch
+
+pytest.importorskip("comfy", reason="the embedded host is not installed here")
+
+from fewstep.training.feedback import FeedbackOptions
+from fewstep.training.methods import with_feedback
+from fewstep.training.rewards import head_layers, prepare
+from safetensors.torch import save_file
+from test_in_host import PROMPTS, bits, tiny  # noqa: F401 (a fixture)
+from test_in_host_methods import METHODS, run
+
+
+@pytest.fixture
+def reward_folder(tmp_path, monkeypatch):
+    """A models folder with a random small CLIP and a head in it."""
+    from fewstep.host import folders
+    from transformers import CLIPConfig, CLIPModel
+
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    torch.manual_seed(0)
+    config = CLIPConfig(
+        text_config={**small, "vocab_size": 49408},
+        vision_config={**small, "image_size": 64, "patch_size": 16},
+        projection_dim=16,
+    )
+    CLIPModel(config).save_pretrained(tmp_path / "small-clip", safe_serialization=True)
+    save_file(
+        {
+            "layers.0.weight": torch.randn(8, 16),
+            "layers.0.bias": torch.zeros(8),
+            "layers.10.weight": torch.randn(1, 4),
+            "layers.10.bias": torch.zeros(1),
+            "layers.2.weight": torch.randn(4, 8),
+            "layers.2.bias": torch.zeros(4),
+        },
+        tmp_path / "head.safetensors",
+    )
+    monkeypatch.setattr(folders, "reward_folder", lambda: tmp_path)
+    return tmp_path
+
+
+def rewards_of(node_argument="t"):
+    from fewstep.host import rewards
+
+    return {
+        "clip": lambda: rewards.clip_similarity("small-clip", node_argument),
+        "aesthetic": lambda: rewards.aesthetic("small-clip", "head.safetensors", node_argument),
+    }
+
+
+def test_the_preprocessing_is_clips_own():
+    """Against transformers' image processor, on a picture that must shrink."""
+    from transformers import CLIPImageProcessor
+
+    pixels = torch.rand(1, 3, 1, 1).expand(1, 3, 96, 96) * torch.linspace(0.2, 1, 96)
+    own = prepare(pixels, 64)
+    processor = CLIPImageProcessor(size={"shortest_edge": 64}, crop_size=64)
+    theirs = processor((pixels[0].permute(1, 2, 0) * 255).round().byte().numpy(), return_tensors="pt")["pixel_values"]
+    assert (own - theirs)[..., 2:-2].abs().max() < 0.05
+
+
+@pytest.mark.parametrize("kind", ["clip", "aesthetic"])
+def test_a_step_along_the_gradient_raises_the_score(kind, reward_folder):
+    with torch.inference_mode():  # as the host runs its nodes
+        reward = rewards_of()[kind]()
+    pictures = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    before = reward(pictures, PROMPTS)
+    (gradient,) = torch.autograd.grad(before.sum(), pictures)
+    after = reward(pictures + 1e-3 * gradient / gradient.norm(), PROMPTS)
+    assert before.shape == (2,) and (after.sum() > before.sum())
+
+
+def test_the_decoder_is_the_hosts_with_a_gradient(tiny):  # noqa: F811
+    from fewstep.host import rewards
+
+    model, _, vae = tiny
+    latents = torch.randn(2, 4, 12, 12, generator=torch.Generator().manual_seed(0))
+    decode = rewards.decoder(model, vae, torch.device("cpu"))
+    with torch.inference_mode():
+        theirs = vae.decode(model.model.process_latent_out(latents))
+    leaf = latents.requires_grad_()
+    ours = decode(leaf)
+    assert torch.allclose(ours.clamp(0, 1).movedim(1, -1), theirs.clone(), atol=1e-4)
+    (gradient,) = torch.autograd.grad(ours.sum(), leaf)
+    assert torch.isfinite(gradient).all() and gradient.abs().sum() > 0
+
+
+def test_feedback_trains_on_the_wired_model_and_is_logged(tiny, tmp_path, reward_folder):  # noqa: F811
+    with torch.inference_mode():
+        reward = rewards_of()["clip"]()
+    method = with_feedback(METHODS["SwiftBrush"](), FeedbackOptions(alpha=1.0, weight=0.1, reward=reward.name), reward)
+    result, job = run(tiny, tmp_path / "run", method)
+    assert all("reward" in record for record in result.metrics)
+    assert reward.name in str(job.method.recipe())
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (
+            lambda r: r.clip_similarity("none", "FewStepRewardCLIP"),
+            "FewStepRewardCLIP: there is no 'none' in .*model.safetensors",
+        ),
+        (lambda r: r.clip_similarity("../escape", "FewStepRewardCLIP"), "leads out of"),
+        (lambda r: r.clip_similarity("broken", "FewStepRewardCLIP"), "broken is no CLIP model"),
+        (lambda r: r.aesthetic("small-clip", "bad.safetensors", "N"), 'N: "bad.safetensors": it holds no chain'),
+        (lambda r: r.aesthetic("small-clip", "text.safetensors", "N"), 'N: "text.safetensors"'),
+    ],
+)
+def test_absent_and_broken_files_get_a_sentence(make, message, reward_folder):
+    from fewstep.host import rewards
+
+    (reward_folder / "broken").mkdir()
+    (reward_folder / "broken" / "config.json").write_text("{not json")
+    save_file({"a.weight": torch.zeros(2, 3)}, reward_folder / "bad.safetensors")
+    (reward_folder / "text.safetensors").write_text("no tensors")
+    with pytest.raises(ValueError, match=message):
+        make(rewards)
+
+
+def test_the_layers_of_a_head_come_in_their_own_order():
+    tensors = {
+        f"layers.{n}.{part}": torch.zeros(*shape)
+        for n, w in ((0, (4, 8)), (10, (1, 2)), (2, (2, 4)))
+        for part, shape in (("weight", w), ("bias", w[:1]))
+    }
+    assert [tuple(weight.shape) for weight, _ in head_layers(tensors)] == [(4, 8), (2, 4), (1, 2)]
+
+
+def test_the_score_node_gives_a_number_for_each_picture(reward_folder):
+    from fewstep.host import headless  # noqa: F401 (starts the host's modules)
+    from fewstep.nodes.rewards import FewStepScore
+
+    with torch.inference_mode():
+        mean, text = FewStepScore().score(rewards_of()["clip"](), torch.rand(3, 64, 64, 3), "a")
+    assert len(text.splitlines()) == 4 and -1 <= mean <= 1

@@ -1,0 +1,87 @@
+"""Rewards: scores of pictures that a student can follow uphill. `reward(pictures, prompts) -> [b]`, higher is better.
+
+pictures: [b, 3, h, w] in 0..1, with gradient; prompts: their texts. torch only; the networks are passed in.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+REMEMBERED = 4096  # prompts whose text features are kept
+
+
+def prepare(pictures: Tensor, size: int, mean=CLIP_MEAN, std=CLIP_STD) -> Tensor:
+    """Resize to size x size (bicubic, antialiased) and normalise: CLIP's preprocessing, with gradient."""
+    from kornia.enhance import normalize
+    from kornia.geometry import resize
+
+    resized = resize(pictures, (size, size), interpolation="bicubic", antialias=True)
+    return normalize(resized, torch.tensor(mean).to(pictures), torch.tensor(std).to(pictures))
+
+
+@dataclass
+class ClipSimilarity:
+    """Cosine of image and text features. image, text: networks to [b, d]; text takes a list of prompts."""
+
+    name: str
+    image: Callable[[Tensor], Tensor]
+    text: Callable[[list[str]], Tensor]
+    size: int = 224
+    known: OrderedDict = field(default_factory=OrderedDict)
+
+    def __call__(self, pictures: Tensor, prompts: list[str]) -> Tensor:
+        images = F.normalize(self.image(prepare(pictures, self.size)).float(), dim=-1)
+        return (images * self.features(prompts).to(images)).sum(-1)
+
+    def features(self, prompts: list[str]) -> Tensor:
+        """[b, d] unit text features; each prompt is encoded once while it is remembered."""
+        missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.known]
+        if missing:
+            with torch.no_grad():
+                found = F.normalize(self.text(missing).float(), dim=-1).cpu()
+            self.known.update(zip(missing, found))
+        chosen = torch.stack([self.known[prompt] for prompt in prompts])
+        while len(self.known) > REMEMBERED:
+            self.known.popitem(last=False)
+        return chosen
+
+
+@dataclass
+class AestheticScore:
+    """A linear head, or several in a row, on unit image features: LAION's aesthetic predictors, about 1..10.
+
+    layers: [(weight [out, in], bias [out])]; LAION's deeper predictor has no activations between its layers.
+    """
+
+    name: str
+    image: Callable[[Tensor], Tensor]
+    layers: list[tuple[Tensor, Tensor]]
+    size: int = 224
+
+    def __call__(self, pictures: Tensor, prompts: list[str]) -> Tensor:
+        x = F.normalize(self.image(prepare(pictures, self.size)).float(), dim=-1)
+        for weight, bias in self.layers:
+            x = F.linear(x, weight.to(x), bias.to(x))
+        return x[:, 0]
+
+
+def head_layers(tensors: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """The linear layers of a head's file in the order of their names. Raises ValueError when they do not chain."""
+    names = sorted((key.removesuffix("weight") for key in tensors if key.endswith("weight")), key=natural)
+    layers = [(tensors[f"{name}weight"], tensors[f"{name}bias"]) for name in names if f"{name}bias" in tensors]
+    fits = all(a[0].shape[0] == b[0].shape[1] for a, b in zip(layers, layers[1:]))
+    if not layers or not fits or layers[-1][0].shape[0] != 1 or len(layers) != len(names):
+        raise ValueError(
+            f"it holds no chain of linear layers that ends in one number ({', '.join(sorted(tensors)[:4])})."
+        )
+    return layers
+
+
+def natural(name: str) -> list:
+    """layers.2. before layers.10."""
+    return [int(part) if part.isdigit() else part for part in name.replace(".", " ").split()]
