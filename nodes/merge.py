@@ -69,10 +69,15 @@ class FewStepInterpolateLoras:
                 "lora_b": (folders.names("loras"), {"tooltip": "Another one, of the same base."}),
                 "weight": ("FLOAT", {"default": 0.5, **WEIGHT, "tooltip": f"lambda: {tooltip}"}),
                 "rank": ("INT", RANK),
-            }
+            },
+            "optional": {
+                "file_a": ("STRING", {"forceInput": True, "tooltip": "The lora_name of FewStep Distill, for lora_a."}),
+                "file_b": ("STRING", {"forceInput": True, "tooltip": "The same, instead of lora_b."}),
+            },
         }
 
-    def merge(self, lora_a, lora_b, weight, rank):
+    def merge(self, lora_a, lora_b, weight, rank, file_a="", file_b=""):
+        lora_a, lora_b = file_a or lora_a, file_b or lora_b
         return weighted(
             "FewStepInterpolateLoras", [(lora_a, weight), (lora_b, 1 - weight)], rank, "lambda A + (1 - lambda) B"
         )

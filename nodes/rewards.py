@@ -83,7 +83,7 @@ class FewStepMethodFeedback:
     TITLE = "FewStep Method Feedback"
     DESCRIPTION = (
         "Adds a reward to any method: relu(alpha - reward) on the student's own decoded pictures, so that good ones "
-        "are left alone. Hyper-SD's feedback; CLIP, alpha 0.35, weight 0.1 fade_steps: SwiftBrush v2's clamped loss."
+        "are left alone. Hyper-SD's feedback; CLIP, alpha 0.35, weight 0.1, fade_steps: SwiftBrush v2's clamped loss."
     )
     CATEGORY = "FewStep/training"
     FUNCTION = "build"

@@ -233,16 +233,31 @@ class FewStepDistill:
                     ["none", *folders.names("loras")],
                     {"tooltip": "Start from this LoRA instead of from the model: a second run under other settings."},
                 ),
+                "start_file": (
+                    "STRING",
+                    {"forceInput": True, "tooltip": "The lora_name of another FewStep Distill, instead of start_lora."},
+                ),
             },
         }
 
     def distil(
-        self, model, clip, data, method, run_name, preview_prompts, resume, vae=None, start_lora="none", **settings
+        self,
+        model,
+        clip,
+        data,
+        method,
+        run_name,
+        preview_prompts,
+        resume,
+        vae=None,
+        start_lora="none",
+        start_file="",
+        **settings,
     ):
         config = TrainConfig(**settings)
         check_run(run_name, method, config, resume)
         prompts = [line.strip() for line in preview_prompts.splitlines() if line.strip()][:8]
-        start = "" if start_lora == "none" else start_lora
+        start = start_file or ("" if start_lora == "none" else start_lora)
         result = distil.distil(distil.Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start))
         losses = [record["loss"] for record in result.metrics if "loss" in record]
         text = report.summary(result, method, config)

@@ -42,11 +42,9 @@ def assert_is_a_picture(picture: numpy.ndarray) -> None:
     assert roughness < 0.5 * picture.std(), f"noise: {roughness:.3f} of {picture.std():.3f}"
 
 
-SHORT = {
-    file.stem: {"node_3": {"count": 16}, "node_5": {"steps": 4, "batch_size": 4, "preview_every": 2}}
-    for file in API
-    if file.stem.startswith("distil_")
-}
+QUICK = {"steps": 4, "batch_size": 4, "preview_every": 2}
+SHORT = {file.stem: {"node_3": {"count": 16}, "node_5": QUICK} for file in API if file.stem.startswith("distil_")}
+SHORT["distil_chain"]["node_11"] = QUICK
 
 
 @pytest.mark.parametrize("file", API, ids=lambda file: file.stem)

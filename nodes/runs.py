@@ -1,0 +1,66 @@
+"""The training runs on disk."""
+
+from ..host import folders
+from ..training.config import require
+from ..training.state import RunFolder, step_of
+from . import report
+
+NO_RUN = "none"
+
+
+def run_names() -> list[str]:
+    """Folders that hold a run, the newest first."""
+    root = folders.output_folder() / "fewstep_runs"
+    found = [path.parent for path in root.glob("*/config.json")]
+    newest = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    return [path.name for path in newest] or [NO_RUN]
+
+
+class FewStepRuns:
+    TITLE = "FewStep Runs"
+    DESCRIPTION = (
+        "The training runs on disk: how far each one is. Connect run_name to FewStep Distill to go on with one."
+    )
+    CATEGORY = "FewStep/training"
+    FUNCTION = "look"
+    OUTPUT_NODE = True
+    RETURN_TYPES = ("STRING", "STRING", "IMAGE")
+    RETURN_NAMES = ("run_name", "report", "loss_picture")
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"run": (run_names(), {"tooltip": "A folder of output/fewstep_runs, the newest first."})}}
+
+    @classmethod
+    def IS_CHANGED(cls, run):
+        """The time of its metrics, so that the host looks again while it trains."""
+        path = folder_of(run).path / "metrics.jsonl"
+        return path.stat().st_mtime_ns if path.is_file() else 0
+
+    def look(self, run):
+        folder = folder_of(run)
+        config, metrics, states = folder.read_config(), folder.metrics(), folder.states()
+        require(config is not None, f"FewStepRuns: {run!r} holds no run. Train one with FewStepDistill, then refresh.")
+        require(bool(metrics), f"FewStepRuns: {run!r} has not finished its first step yet.")
+        return run, described(run, config, metrics, states), report.loss_picture(metrics)
+
+
+def folder_of(run: str) -> RunFolder:
+    return RunFolder(folders.inside(folders.output_folder() / "fewstep_runs", run, "FewStepRuns: run"))
+
+
+def described(run: str, config: dict, metrics: list[dict], states: list) -> str:
+    losses = [record["loss"] for record in metrics if "loss" in record]
+    seconds = sum(record["seconds"] for record in metrics)
+    saved = step_of(states[-1]) if states else 0
+    return "\n".join(
+        [
+            f"{run}: {config.get('method', 'unknown method')}, step {metrics[-1]['step']} of {config['steps']}",
+            f"saved up to step {saved}; {seconds / len(metrics):.2f} s a step",
+            f"loss {losses[0]:.5f} -> {report.smooth(losses)[-1]:.5f} (running mean)",
+            f"batch {config['batch_size']} x {config['accumulate']}, rank {config['rank']}, seed {config['seed']}",
+        ]
+    )
+
+
+NODES = (FewStepRuns,)

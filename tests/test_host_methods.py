@@ -1,0 +1,46 @@
+"""Methods through /prompt: rewards from local files in one graph, runs on disk, LCF on own pictures."""
+
+import torch
+from PIL import Image
+from test_host import QUICK, api, assert_is_a_picture, pictures
+from transformers import CLIPConfig, CLIPModel
+
+
+def test_feedback_from_a_local_clip_joins_a_run(client, host):
+    """A random small CLIP: the reward's worth is another matter; that it is asked and followed is what counts."""
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
+    torch.manual_seed(0)
+    vision = {**small, "image_size": 64, "patch_size": 16}
+    config = CLIPConfig(text_config={**small, "vocab_size": 49408}, vision_config=vision, projection_dim=16)
+    CLIPModel(config).save_pretrained(host.workdir / "models" / "fewstep_rewards" / "small", safe_serialization=True)
+    workflow = api("distil_swiftbrush", node_5={**QUICK, "run_name": "with-feedback", "method": ["21", 0]})
+    workflow["20"] = {"class_type": "FewStepRewardCLIP", "inputs": {"clip_folder": "small"}}
+    settings = {"weight": 0.1, "alpha": 1.0, "fade_steps": 0, "timesteps": "999"}
+    workflow["21"] = {
+        "class_type": "FewStepMethodFeedback",
+        "inputs": {"method": ["4", 0], "reward": ["20", 0], **settings},
+    }
+    made = pictures(client, workflow)
+    for picture in made["fewstep_distil_swiftbrush"]:
+        assert_is_a_picture(picture)
+    metrics = (host.workdir / "output" / "fewstep_runs" / "with-feedback" / "metrics.jsonl").read_text()
+    assert metrics.count('"reward"') == QUICK["steps"]
+
+    runs = {
+        "1": {"class_type": "FewStepRuns", "inputs": {"run": "with-feedback"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 2], "filename_prefix": "fewstep_runs"}},
+    }
+    assert pictures(client, runs)["fewstep_runs"]
+
+
+def test_lcf_learns_own_pictures(client, host):
+    folder = host.workdir / "input" / "own"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, colour in (("red_apple", "red"), ("blue_car", "blue"), ("green_leaf", "green")):
+        Image.new("RGB", (120, 100), colour).save(folder / f"{name}.png")
+    method = {"skip": 200, "grid": 50, "loss": "huber", "huber_c": 0.1, "target": "student", "boundary": True}
+    start = {"start_lora": "fewstep-tiny-sd-lcm-lora.safetensors", "run_name": "lcf", "learning_rate": 1e-5}
+    workflow = api("distil_lcm_lora", node_3={"folder": "own"}, node_5={**QUICK, **start})
+    workflow["4"] = {"class_type": "FewStepMethodLCF", "inputs": method}
+    for picture in pictures(client, workflow)["fewstep_student"]:
+        assert_is_a_picture(picture)
