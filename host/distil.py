@@ -10,9 +10,10 @@ import torch
 from comfy import model_management
 from torch import Tensor
 
-from ..samplers.schedule import is_flow
+from ..samplers.schedule import SCHEDULES, is_flow
 from ..training.config import TrainConfig, check_resume, require
 from ..training.data import Examples, make_batch
+from ..training.heldout import HeldOut
 from ..training.loop import Trainer
 from ..training.methods import Method, bound
 from ..training.path import Path as NoisePath
@@ -23,6 +24,7 @@ from . import dataset, folders, loras, models, rewards
 from .preview import Preview
 from .progress import Progress, throw_if_cancelled
 
+HELD_OUT = 8  # samples of the held-out error
 PRECISION = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 ARCHITECTURES = {1024: "stable-diffusion-v2-768-v", 2048: "stable-diffusion-xl-v1-base"}  # by text context
 
@@ -114,24 +116,58 @@ def train(job: Job) -> tuple[dict[str, Tensor], int]:
     preview = Preview(job)
     copy = models.TrainingCopy(job.model, PRECISION[config.precision], "FewStepDistill")
     roles, progress = lora_roles(job, copy, examples), Progress(config.steps)
-    student = partial(roles, kept_role(config))
+    student, path = partial(roles, kept_role(config)), NoisePath(copy.sigmas(), is_flow(copy.sampling))
+    best = Best(job, roles, held_out(job, path, examples, copy.device)) if config.keep == "best" else None
 
     def on_step(step: int, record: dict) -> None:
-        due = step % config.preview_every == 0 or step == config.steps
+        last = step == config.steps
+        if best and (last or step % config.save_every == 0):
+            best.look(step)
+        due = last or step % config.preview_every == 0
         progress.show(step, preview.picture(student, copy) if due else None)
 
-    path = NoisePath(copy.sigmas(), is_flow(copy.sampling))
     method = bound(job.method, rewards.decoder(job.model, job.vae, copy.device)) if job.method.feedback else job.method
     Trainer(
         config, method, roles, path, examples, job.folder, copy.device, job.source, throw_if_cancelled, on_step
     ).run()
-    tensors = keys.export_lora(roles.parameters(kept_role(config)), models.diffusers_names(job.model), config.alpha)
+    kept = best.weights() if best else roles.parameters(kept_role(config))
+    tensors = keys.export_lora(kept, models.diffusers_names(job.model), config.alpha)
     return tensors, sum(p.numel() for p in roles.parameters("student").values())
 
 
 def kept_role(config: TrainConfig) -> str:
     """Which weights are the product: the moving average where there is one."""
     return "target" if config.ema_decay else "student"
+
+
+@dataclass(frozen=True)
+class Best:
+    """Keeps the weights with the smallest held-out error in the run folder."""
+
+    job: Job
+    roles: LoraRoles
+    held_out: HeldOut
+
+    def look(self, step: int) -> None:
+        role = kept_role(self.job.config)
+        error = self.held_out.error(self.roles, role)
+        if error < self.job.folder.best_error():
+            self.job.folder.save_best(step, error, self.roles.parameters(role))
+
+    def weights(self) -> dict[str, Tensor]:
+        """The best ones, or those in memory when no step was measured (a finished run, queued again)."""
+        if self.job.folder.best_error() == float("inf"):
+            return self.roles.parameters(kept_role(self.job.config))
+        return self.job.folder.load_best()[0]
+
+
+def held_out(job: Job, path: NoisePath, examples: Examples, device: torch.device) -> HeldOut:
+    """Eight samples of noise that no batch has, at the student's own timesteps."""
+    batch = make_batch(examples, job.config.seed, 0, HELD_OUT, device, stream="held-out")
+    steps = min(4, job.method.most)
+    listed = next((list(found) for found in job.method.timesteps if len(found) == steps), None)
+    timesteps = listed or SCHEDULES[job.method.schedule](steps)
+    return HeldOut(path, batch, timesteps, job.spec.teacher_cfg, 2 * job.spec.teacher_steps)
 
 
 def lora_roles(job: Job, copy: models.TrainingCopy, examples: Examples) -> LoraRoles:

@@ -233,6 +233,13 @@ class FewStepDistill:
                     ["none", *folders.names("loras")],
                     {"tooltip": "Start from this LoRA instead of from the model: a second run under other settings."},
                 ),
+                "keep": (
+                    ["last", "best"],
+                    {
+                        "tooltip": "best: the saved weights whose steps end nearest to the teacher's, from noise in no "
+                        "batch. Not for SwiftBrush and DMD, which leave the teacher's trajectories."
+                    },
+                ),
                 "start_file": (
                     "STRING",
                     {"forceInput": True, "tooltip": "The lora_name of another FewStep Distill, instead of start_lora."},

@@ -6,6 +6,7 @@ from fewstep.training import methods
 from fewstep.training.config import TrainConfig
 from fewstep.training.matching import ReconstructionOptions, ScoreOptions
 from fewstep.training.methods import ScoreMethodOptions, TSCDOptions
+from fewstep.training.state import RunFolder
 from fewstep.training.terms import ConsistencyOptions
 from test_in_host import PROMPTS, bits, tiny  # noqa: F401 (a fixture)
 
@@ -102,3 +103,13 @@ def test_checkpointing_recomputes_the_hosts_layers(tiny, tmp_path, monkeypatch):
     plain = len(calls)
     run(tiny, tmp_path / "recomputed", METHODS["SwiftBrush"](), steps=1, gradient_checkpointing=True)
     assert len(calls) - plain > plain
+
+
+def test_the_best_weights_are_kept_and_come_back(tiny, tmp_path):  # noqa: F811
+    """A learning rate that ruins the student: its first save is the best, and that is what is written."""
+    options = {"save_every": 1, "keep": "best", "learning_rate": 0.05, "ema_decay": 0.0}
+    ruined, _ = run(tiny, tmp_path, METHODS["ImagineFlash"](), steps=3, **options)
+    best, step, error = RunFolder(tmp_path / "output" / "fewstep_runs" / "run").load_best()
+    assert step < 3 and error < float("inf")
+    first, _ = run(tiny, tmp_path / "first", METHODS["ImagineFlash"](), steps=step, **options)
+    assert all(torch.equal(tensor, ruined.tensors[key]) for key, tensor in first.tensors.items())

@@ -7,7 +7,7 @@ from math import cos, pi
 PRECISIONS = ("fp32", "bf16", "fp16")
 # "steps" is where to stop and where the cosine ends; the others change how a step is run, not which steps there are.
 MAY_CHANGE_ON_RESUME = ("steps", "learning_rate", "precision", "save_every", "keep_last", "preview_every")
-MAY_CHANGE_ON_RESUME += ("gradient_checkpointing",)
+MAY_CHANGE_ON_RESUME += ("gradient_checkpointing", "keep")
 
 
 def require(condition: bool, message: str) -> None:
@@ -36,6 +36,7 @@ class TrainConfig:
     save_every: int = 500
     keep_last: int = 2
     preview_every: int = 100
+    keep: str = "last"  # what becomes the product: the "last" weights, or the "best" by the held-out trajectory error
 
     def __post_init__(self):
         for name in ("steps", "batch_size", "accumulate", "rank", "save_every", "keep_last", "preview_every"):
@@ -47,6 +48,7 @@ class TrainConfig:
             self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}."
         )
         require(self.decay in ("constant", "cosine"), f"decay must be constant or cosine, got {self.decay!r}.")
+        require(self.keep in ("last", "best"), f"keep must be last or best, got {self.keep!r}.")
         require(self.warmup >= 0 and self.clip > 0, "warmup must not be negative, and clip must be positive.")
 
     def rate(self, step: int, peak: float | None = None) -> float:

@@ -134,7 +134,8 @@ def made(roles, path: Path, batch: Batch, options) -> Tensor:
     """The student's x0 at one of its timesteps, reached by its own steps; only the last one carries gradient."""
     index = grid_index(batch, len(options.timesteps), column=1)
     t = torch.tensor(options.timesteps, device=index.device)[index]
-    y = rollout(roles, path, batch, list(options.timesteps), index, options.stochastic)
+    how = "fresh" if options.stochastic else "corrected"
+    y = rollout(roles, path, batch, list(options.timesteps), index, how)
     return roles("student", y, path.sigma(t), batch.cond)
 
 

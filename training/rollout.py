@@ -18,22 +18,33 @@ def grid_index(batch: Batch, count: int, column: int = 0) -> Tensor:
 
 
 @torch.no_grad()
-def rollout(roles, path: Path, batch: Batch, timesteps: list[int], index: Tensor, stochastic: bool = False) -> Tensor:
+def rollout(
+    roles,
+    path: Path,
+    batch: Batch,
+    timesteps: list[int],
+    index: Tensor,
+    how: str = "corrected",
+    role: str = "student",
+) -> Tensor:
     """y at timesteps[index] of each sample, reached from noise by the student. index 0 is the start: nothing is run.
 
-    Deterministic DDIM steps with noise correction in the first (Imagine Flash, section 3.3), or fresh noise after every
-    step (consistency sampling; DMD2's backward simulation). Only the samples that go on are computed.
+    how: "corrected": deterministic DDIM steps, the first noise-corrected (Imagine Flash, section 3.3); "ddim": without
+    correction; "fresh": new noise after every step (consistency sampling; DMD2's backward simulation). Only the
+    samples that go on are computed.
     """
     grid = torch.tensor(timesteps, device=index.device)
     y = path.start(batch.noise, grid[:1].expand(len(index)))
     for step in range(int(index.max())):
         going = torch.nonzero(index > step).flatten()
         t, s = grid[step].expand(len(going)), grid[step + 1].expand(len(going))
-        x0 = roles("student", y[going], path.sigma(t), rows(batch.cond, going))
-        if stochastic:
+        x0 = roles(role, y[going], path.sigma(t), rows(batch.cond, going))
+        if how == "fresh":
             eps = batch.fresh(f"rollout-{step}")[going]
-        else:
+        elif how == "corrected":
             eps = own_noise(path, batch.noise[going], y[going], x0, t)
+        else:
+            eps = path.eps(y[going], x0, t)
         y = y.index_copy(0, going, path.noise(x0, eps, s))
     return y
 

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from ..weights import io
 
+BEST = "best.safetensors"
+
 
 @dataclass
 class RunFolder:
@@ -58,6 +60,20 @@ class RunFolder:
         step = step_of(states[-1])
         self.cut_metrics(step)
         return step, tensors
+
+    def best_error(self) -> float:
+        """The held-out error of the best state so far; infinite when there is none."""
+        file = self.path / BEST
+        return float(io.load(file)[1]["error"]) if file.is_file() else float("inf")
+
+    def save_best(self, step: int, error: float, parameters: dict[str, Tensor]) -> None:
+        tensors = {name: p.detach().cpu() for name, p in parameters.items()}
+        io.save(tensors, self.path / BEST, {"step": str(step), "error": repr(error)})
+
+    def load_best(self) -> tuple[dict[str, Tensor], int, float]:
+        """(weights of the kept role, step, held-out error)."""
+        tensors, metadata = io.load(self.path / BEST)
+        return tensors, int(metadata["step"]), float(metadata["error"])
 
     def log(self, record: dict) -> None:
         with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
