@@ -49,10 +49,15 @@ def output_folder() -> Path:
 
 def lora_folder() -> Path:
     """Where new LoRAs go: the user's own loras folder, so that the lists show them at once."""
-    for path in map(Path, folder_paths.get_folder_paths("loras")):
+    return own_folder("loras")
+
+
+def own_folder(kind: str) -> Path:
+    """The user's first folder of a kind, never the pack's assets."""
+    for path in map(Path, folder_paths.get_folder_paths(kind)):
         if ASSETS not in path.parents:
             return path
-    return ASSETS / "loras"
+    return ASSETS / kind
 
 
 def reward_folder() -> Path:

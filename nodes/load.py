@@ -1,6 +1,7 @@
 """A few-step LoRA together with the sampler, sigmas and guidance it was made for."""
 
 from ..host import folders, loras, sampling
+from ..samplers.unit_start import with_unit_start
 from ..weights import families, keys
 from .sample import METHODS, sampler_options
 
@@ -80,9 +81,10 @@ class FewStepLoadLora:
             sigmas = loras.sigmas_of(patched.get_model_object("model_sampling"), settings, steps, denoise)
         except ValueError as error:
             raise ValueError(f'FewStepLoadLora: "{name}": {error}') from error
-        sampler = sampling.as_sampler(
-            METHODS[settings.sampler][0], sampler_options(settings.sampler, settings.eta, None)
-        )
+        function, options = METHODS[settings.sampler][0], sampler_options(settings.sampler, settings.eta, None)
+        # a file with a list of its own was trained on pure noise at its first point, also below the top
+        own_start = denoise == 1 and str(steps) in settings.timesteps
+        sampler = sampling.as_sampler(with_unit_start(function) if own_start else function, options)
         notes = families.advice(settings, steps, strength, negative_prompt)
         points = settings.sigmas.get(str(steps)) or loras.timesteps_of(settings, steps, denoise)
         text = report(name, settings, found, points, loras.renamed(name), notes)

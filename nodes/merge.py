@@ -41,12 +41,19 @@ def report(formula: str, parts: list, summed: dict, rank: int, error: float) -> 
     return "\n".join(lines)
 
 
-def parsed(recipe: str) -> dict:
+def plain_name(name: str, node: str) -> str:
+    """A file's name without folder and ending. Raises ValueError for anything else."""
+    plain = bool(name.strip(". ")) and not set(name) & set('/\\:*?"<>|')
+    require(plain, f"{node}: name {name!r} is no file name. Give one without folders and special signs.")
+    return name.strip()
+
+
+def parsed(recipe: str, node: str = "FewStepSaveLora") -> dict:
     """A recipe of the merging nodes; nothing connected is an empty one."""
     try:
         return json.loads(recipe) if recipe else {}
     except json.JSONDecodeError as error:
-        raise ValueError("FewStepSaveLora: recipe is not JSON. Connect the recipe output of a merging node.") from error
+        raise ValueError(f"{node}: recipe is not JSON. Connect the recipe output of a merging node.") from error
 
 
 class FewStepInterpolateLoras:
@@ -130,9 +137,8 @@ class FewStepSaveLora:
         }
 
     def save(self, lora, name, dtype, overwrite, recipe=""):
-        plain = bool(name.strip(". ")) and not set(name) & set('/\\:*?"<>|')
-        require(plain, f"FewStepSaveLora: name {name!r} is no file name. Give one without folders and special signs.")
-        listed = str(Path("fewstep") / f"{name.strip()}.safetensors")
+        title = plain_name(name, "FewStepSaveLora")
+        listed = str(Path("fewstep") / f"{title}.safetensors")
         path = folders.inside(folders.lora_folder(), listed, "FewStepSaveLora: name")
         require(
             overwrite or not path.exists(),
@@ -140,7 +146,7 @@ class FewStepSaveLora:
         )
         # alpha stays fp32: bf16 rounds an odd rank above 256, and with it the scale alpha / r
         tensors = {k: t if k.endswith(".alpha") else t.to(DTYPES[dtype]) for k, t in lora.items()}
-        metadata = {"modelspec.title": name.strip(), "modelspec.implementation": "FewStep"}
+        metadata = {"modelspec.title": title, "modelspec.implementation": "FewStep"}
         found = parsed(recipe)
         if "sampling" in found:
             metadata[families.METADATA_KEY] = recipe

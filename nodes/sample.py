@@ -6,6 +6,7 @@ from ..samplers.imagine_flash import sample_imagine_flash, with_noise_correction
 from ..samplers.lcm import sample_lcm
 from ..samplers.schedule import SCHEDULES, sigmas_of
 from ..samplers.tcd import sample_tcd
+from ..samplers.unit_start import with_unit_start
 
 METHODS = {
     "lcm": (sample_lcm, "lcm"),
@@ -55,10 +56,19 @@ class FewStepSampler:
             "max": 2**53,
             "tooltip": "Seed of the step noise. -1: the sampling node's. Set it where there is none (DisableNoise).",
         }
-        return {"required": {"method": METHOD, "eta": ETA, "noise_seed": ("INT", seed)}}
+        unit = {
+            "default": False,
+            "tooltip": "For one-step weights asked below 999 (t = 800, 399): unit-variance noise.",
+        }
+        return {
+            "required": {"method": METHOD, "eta": ETA, "noise_seed": ("INT", seed)},
+            "optional": {"unit_start": ("BOOLEAN", unit)},
+        }
 
-    def build(self, method: str, eta: float, noise_seed: int):
+    def build(self, method: str, eta: float, noise_seed: int, unit_start: bool = False):
         function, _ = METHODS[method]
+        if unit_start:
+            function = with_unit_start(function)
         options = sampler_options(method, eta, None if noise_seed < 0 else noise_seed)
         return (sampling.as_sampler(function, options),)
 

@@ -1,0 +1,76 @@
+"""Whole models interpolated and saved."""
+
+import json
+
+from ..host import merging, models
+from .merge import parsed, plain_name
+
+WEIGHT = {"default": 0.5, "min": -10.0, "max": 10.0, "step": 0.01}
+
+
+class FewStepInterpolateModels:
+    TITLE = "FewStep Interpolate Models"
+    DESCRIPTION = (
+        "lambda A + (1 - lambda) B of two models of one architecture, between them or beyond, with the LoRAs on both. "
+        "SwiftBrush v2 merges its two students with lambda 0.5."
+    )
+    CATEGORY = "FewStep/merging"
+    FUNCTION = "merge"
+    RETURN_TYPES = ("MODEL", "STRING")
+    RETURN_NAMES = ("model", "recipe")
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "model_a": ("MODEL", {"tooltip": "Its text encoder and sampling settings are kept."}),
+                "model_b": ("MODEL", {"tooltip": "Another one of the same architecture."}),
+                "weight": ("FLOAT", {**WEIGHT, "tooltip": "lambda: 1 is A, 0 is B; below 0 and above 1 goes beyond."}),
+                "per_block": ("BOOLEAN", {"default": False, "tooltip": "On: the four numbers below, not weight."}),
+                "input_blocks": ("FLOAT", {**WEIGHT, "tooltip": "lambda of the U-Net's way down."}),
+                "middle_block": ("FLOAT", {**WEIGHT, "tooltip": "lambda of its middle."}),
+                "output_blocks": ("FLOAT", {**WEIGHT, "tooltip": "lambda of its way up."}),
+                "rest": ("FLOAT", {**WEIGHT, "tooltip": "lambda of embeddings, first and last layer; all of a DiT."}),
+            }
+        }
+
+    def merge(self, model_a, model_b, weight, per_block, **groups):
+        weights = groups if per_block else dict.fromkeys(groups, weight)
+        merged = merging.interpolated(model_a, model_b, weights, "FewStepInterpolateModels")
+        parents = [{"fingerprint": models.fingerprint(model)} for model in (model_a, model_b)]
+        recipe = {"formula": "lambda A + (1 - lambda) B", "lambda": weights, "parents": parents}
+        return merged, json.dumps({"recipe": recipe})
+
+
+class FewStepSaveModel:
+    TITLE = "FewStep Save Model"
+    DESCRIPTION = "Writes a model with everything on it as checkpoints/fewstep/<name>.safetensors, with its recipe."
+    CATEGORY = "FewStep/merging"
+    FUNCTION = "save"
+    OUTPUT_NODE = True
+    RETURN_TYPES = ("STRING",)
+    RETURN_NAMES = ("checkpoint_name",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "model": ("MODEL", {"tooltip": "LoRAs and merges on it are baked in."}),
+                "clip": ("CLIP", {"tooltip": "The text encoder that goes into the file."}),
+                "vae": ("VAE", {"tooltip": "The VAE that goes into the file."}),
+                "name": ("STRING", {"default": "merged", "tooltip": "The file's name, without folder and ending."}),
+                "overwrite": ("BOOLEAN", {"default": False, "tooltip": "Off: a file of that name is an error."}),
+            },
+            "optional": {"recipe": ("STRING", {"forceInput": True, "tooltip": "Kept in the file's metadata."})},
+        }
+
+    def save(self, model, clip, vae, name, overwrite, recipe=""):
+        title = plain_name(name, "FewStepSaveModel")
+        metadata = {"modelspec.title": title, "modelspec.implementation": "FewStep"}
+        metadata["fewstep.base"] = models.fingerprint(model)
+        if found := parsed(recipe, "FewStepSaveModel"):
+            metadata["fewstep.merge"] = json.dumps(found)
+        return (merging.save_checkpoint(model, clip, vae, title, metadata, overwrite, "FewStepSaveModel"),)
+
+
+NODES = (FewStepInterpolateModels, FewStepSaveModel)
