@@ -8,6 +8,7 @@ from ..host import rewards
 from ..training.config import require
 from ..training.feedback import FeedbackOptions
 from ..training.methods import with_feedback
+from ..training.rewards import RewardSum
 from .methods import built, numbers
 from .train import METHOD
 
@@ -55,11 +56,38 @@ class FewStepRewardAesthetic:
         return (rewards.aesthetic(clip_folder, head, "FewStepRewardAesthetic"),)
 
 
+class FewStepRewardSum:
+    TITLE = "FewStep Reward Sum"
+    DESCRIPTION = "weight_a A + weight_b B of two rewards, as one score with one alpha. Chain it for more."
+    CATEGORY = "FewStep/training"
+    FUNCTION = "build"
+    RETURN_TYPES = (REWARD,)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        weight = {"min": -100.0, "max": 100.0, "step": 0.01}
+        return {
+            "required": {
+                "reward_a": (REWARD, {"tooltip": "From one of the reward nodes."}),
+                "reward_b": (REWARD, {"tooltip": "Another one."}),
+                "weight_a": ("FLOAT", {"default": 1.0, **weight, "tooltip": "CLIP similarity lies about 0.2 to 0.35."}),
+                "weight_b": ("FLOAT", {"default": 0.1, **weight, "tooltip": "0.1 brings aesthetic scores to about 1."}),
+            }
+        }
+
+    def build(self, reward_a, reward_b, weight_a, weight_b):
+        require(
+            bool(weight_a or weight_b), "FewStepRewardSum: both weights are 0, so nothing would be scored. Set one."
+        )
+        return (RewardSum([(weight_a, reward_a), (weight_b, reward_b)]),)
+
+
 class FewStepScore:
     TITLE = "FewStep Score"
     DESCRIPTION = "What a reward gives to pictures: the mean, and one line for each."
     CATEGORY = "FewStep/training"
     FUNCTION = "score"
+    OUTPUT_NODE = True
     RETURN_TYPES = ("FLOAT", "STRING")
     RETURN_NAMES = ("mean", "scores")
 
@@ -76,7 +104,8 @@ class FewStepScore:
     def score(self, reward, images, prompt):
         with torch.inference_mode(False), torch.no_grad():
             found = reward(images.clone().movedim(-1, 1), [prompt] * len(images)).tolist()
-        return sum(found) / len(found), "\n".join([reward.name, *(f"{value:.4f}" for value in found)])
+        mean, lines = sum(found) / len(found), "\n".join([reward.name, *(f"{value:.4f}" for value in found)])
+        return {"ui": {"text": [lines]}, "result": (mean, lines)}
 
 
 class FewStepMethodFeedback:
@@ -133,4 +162,4 @@ class FewStepMethodFeedback:
         return built("FewStepMethodFeedback", make)
 
 
-NODES = (FewStepRewardCLIP, FewStepRewardAesthetic, FewStepScore, FewStepMethodFeedback)
+NODES = (FewStepRewardCLIP, FewStepRewardAesthetic, FewStepRewardSum, FewStepScore, FewStepMethodFeedback)

@@ -121,6 +121,30 @@ def test_absent_and_broken_files_get_a_sentence(make, message, reward_folder):
         make(rewards)
 
 
+def test_a_sum_is_weighted_carries_both_gradients_and_skips_weight_0():
+    from fewstep.training.rewards import RewardSum
+
+    def bright(pictures, prompts):
+        return pictures.mean((1, 2, 3))
+
+    def red(pictures, prompts):
+        return pictures[:, 0].mean((1, 2))
+
+    def never(pictures, prompts):
+        raise AssertionError("a reward of weight 0 was asked")
+
+    bright.name, red.name, never.name = "bright", "red", "never"
+    pictures = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    summed = RewardSum([(2.0, bright), (-0.5, red), (0.0, never)])
+    scores = summed(pictures, PROMPTS[:2])
+    (gradient,) = torch.autograd.grad(scores.sum(), pictures)
+    assert torch.allclose(scores, 2 * bright(pictures, None) - 0.5 * red(pictures, None))
+    assert torch.allclose(gradient[:, 0], torch.tensor(2 / 48 - 0.5 / 16)) and torch.allclose(
+        gradient[:, 1:], torch.tensor(2 / 48)
+    )
+    assert summed.name == "2 x (bright) + -0.5 x (red) + 0 x (never)"
+
+
 def test_the_layers_of_a_head_come_in_their_own_order():
     tensors = {
         f"layers.{n}.{part}": torch.zeros(*shape)
@@ -135,5 +159,6 @@ def test_the_score_node_gives_a_number_for_each_picture(reward_folder):
     from fewstep.nodes.rewards import FewStepScore
 
     with torch.inference_mode():
-        mean, text = FewStepScore().score(rewards_of()["clip"](), torch.rand(3, 64, 64, 3), "a")
+        shown = FewStepScore().score(rewards_of()["clip"](), torch.rand(3, 64, 64, 3), "a")
+    mean, text = shown["result"]
     assert len(text.splitlines()) == 4 and -1 <= mean <= 1

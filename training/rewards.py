@@ -70,6 +70,20 @@ class AestheticScore:
         return x[:, 0]
 
 
+@dataclass
+class RewardSum:
+    """sum_i w_i r_i(pictures, prompts): one score, so that one reward can make up for another. parts: [(w_i, r_i)]."""
+
+    parts: list[tuple[float, Callable[[Tensor, list[str]], Tensor]]]
+
+    @property
+    def name(self) -> str:
+        return " + ".join(f"{weight:g} x ({reward.name})" for weight, reward in self.parts)
+
+    def __call__(self, pictures: Tensor, prompts: list[str]) -> Tensor:
+        return sum(weight * reward(pictures, prompts) for weight, reward in self.parts if weight)
+
+
 def head_layers(tensors: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
     """The linear layers of a head's file in the order of their names. Raises ValueError when they do not chain."""
     names = sorted((key.removesuffix("weight") for key in tensors if key.endswith("weight")), key=natural)
