@@ -121,6 +121,24 @@ def test_absent_and_broken_files_get_a_sentence(make, message, reward_folder):
         make(rewards)
 
 
+def test_prompts_are_encoded_once_and_the_memory_is_capped(monkeypatch):
+    from fewstep.training import rewards
+
+    asked = []
+
+    def text(prompts):
+        asked.extend(prompts)
+        return torch.tensor([[float(len(prompt)), 1.0] for prompt in prompts])
+
+    monkeypatch.setattr(rewards, "REMEMBERED", 2)
+    reward = rewards.ClipSimilarity("t", lambda pixels: pixels.mean((2, 3))[:, :2], text, size=8)
+    found = reward.features(["a", "bb", "a", "ccc"])  # more than it remembers, one of them twice
+    assert asked == ["a", "bb", "ccc"] and list(reward.known) == ["bb", "ccc"]
+    assert torch.equal(found[0], found[2]) and torch.allclose(found.norm(dim=1), torch.ones(4))
+    assert torch.equal(reward.features(["ccc"])[0], found[3]) and len(asked) == 3
+    assert torch.equal(reward.features(["a"])[0], found[0]) and asked[3:] == ["a"]
+
+
 def test_a_sum_is_weighted_carries_both_gradients_and_skips_weight_0():
     from fewstep.training.rewards import RewardSum
 
