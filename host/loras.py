@@ -1,6 +1,5 @@
 """LoRAs on the host's MODEL: does a file fit, what matches, and the patched clone."""
 
-import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +10,6 @@ from ..samplers.schedule import SCHEDULES
 from ..weights import checks, families, io, keys
 from . import folders
 
-BLOCK = 1 << 20  # bytes
 FAMILIES = {64: "the tiny base", 768: "SD1.5", 1024: "SD2.x", 2048: "SDXL"}
 
 
@@ -52,12 +50,8 @@ def renamed(name: str) -> int:
 
 
 def sha256(name: str) -> str:
-    """The file's hash, read block by block."""
-    state = hashlib.sha256()
-    with open(folders.full_path("loras", name), "rb") as file:
-        for block in iter(lambda: file.read(BLOCK), b""):
-            state.update(block)
-    return state.hexdigest()
+    """The hash of a file in a loras folder."""
+    return folders.sha256(folders.full_path("loras", name))
 
 
 def timesteps_of(settings: families.Settings, steps: int, denoise: float = 1.0) -> list[int]:

@@ -1,9 +1,12 @@
 """Two MODELs interpolated through the host's own patches, and a MODEL written as a checkpoint."""
 
+import json
 import os
 from pathlib import Path
 
+from ..weights import stream
 from . import folders, models
+from .progress import Progress, throw_if_cancelled
 
 PREFIX = "diffusion_model."
 GROUPS = (
@@ -49,10 +52,7 @@ def save_checkpoint(model, clip, vae, name: str, metadata: dict[str, str], overw
     """Write checkpoints/fewstep/<name>.safetensors with every patch baked in; gives the name the loaders list it by."""
     import comfy.sd
 
-    listed = str(Path("fewstep") / f"{name}.safetensors")
-    path = folders.inside(folders.own_folder("checkpoints"), listed, f"{node}: name")
-    if path.exists() and not overwrite:
-        raise ValueError(f'{node}: "{listed}" exists already. Choose another name, or turn overwrite on.')
+    listed, path = new_checkpoint(name, overwrite, node)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp.safetensors")
     try:
@@ -63,3 +63,42 @@ def save_checkpoint(model, clip, vae, name: str, metadata: dict[str, str], overw
     finally:
         temporary.unlink(missing_ok=True)
     return listed
+
+
+def new_checkpoint(name: str, overwrite: bool, node: str) -> tuple[str, Path]:
+    """(the name that the loaders list it by, its path) of a file under checkpoints/fewstep."""
+    listed = str(Path("fewstep") / f"{name}.safetensors")
+    path = folders.inside(folders.own_folder("checkpoints"), listed, f"{node}: name")
+    if path.exists() and not overwrite:
+        raise ValueError(f'{node}: "{listed}" exists already. Choose another name, or turn overwrite on.')
+    return listed, path
+
+
+def interpolate_files(a: str, b: str, weight: float, name: str, keep: bool, overwrite: bool, node: str) -> str:
+    """Two listed checkpoints into a third, streamed; progress and cancel as they go."""
+    listed, target = new_checkpoint(name, overwrite, node)
+    paths = [checkpoint_path(found, node) for found in (a, b)]
+    parents = [{"name": found, "sha256": folders.sha256(path)} for found, path in zip((a, b), paths)]
+    recipe = {"formula": "lambda A + (1 - lambda) B", "lambda": weight, "parents": parents}
+    metadata = {"modelspec.title": name, "modelspec.implementation": "FewStep"}
+    metadata["fewstep.merge"] = json.dumps({"recipe": recipe})
+    progress = Progress(100)
+
+    def on_bytes(done: int, total: int) -> None:
+        throw_if_cancelled()
+        progress.show(100 * done // max(total, 1))
+
+    try:
+        stream.interpolate_files(*paths, weight, target, metadata, keep=keep, on_bytes=on_bytes)
+    except ValueError as error:
+        raise ValueError(f"{node}: {error}") from error
+    return listed
+
+
+def checkpoint_path(name: str, node: str) -> Path:
+    found = folders.full_path("checkpoints", name)
+    if found is None:
+        raise ValueError(f'{node}: "{name}" is in no checkpoints folder. Refresh the list, or check the name.')
+    if not found.lower().endswith(".safetensors"):
+        raise ValueError(f'{node}: "{name}" is not a .safetensors file, and other kinds can carry code. Convert it.')
+    return Path(found)

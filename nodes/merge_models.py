@@ -2,7 +2,7 @@
 
 import json
 
-from ..host import merging, models
+from ..host import folders, merging, models
 from .merge import parsed, plain_name
 
 WEIGHT = {"default": 0.5, "min": -10.0, "max": 10.0, "step": 0.01}
@@ -73,4 +73,35 @@ class FewStepSaveModel:
         return (merging.save_checkpoint(model, clip, vae, title, metadata, overwrite, "FewStepSaveModel"),)
 
 
-NODES = (FewStepInterpolateModels, FewStepSaveModel)
+class FewStepInterpolateFiles:
+    TITLE = "FewStep Interpolate Files"
+    DESCRIPTION = "lambda A + (1 - lambda) B of two checkpoint files, tensor by tensor, without loading either."
+    CATEGORY = "FewStep/merging"
+    FUNCTION = "merge"
+    OUTPUT_NODE = True
+    RETURN_TYPES = ("STRING",)
+    RETURN_NAMES = ("checkpoint_name",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "checkpoint_a": (folders.names("checkpoints"), {"tooltip": "A .safetensors checkpoint."}),
+                "checkpoint_b": (folders.names("checkpoints"), {"tooltip": "Another one of its architecture."}),
+                "weight": ("FLOAT", {**WEIGHT, "tooltip": "lambda: 1 is A, 0 is B; below 0 and above 1 goes beyond."}),
+                "name": ("STRING", {"default": "merged", "tooltip": "The file's name, without folder and ending."}),
+                "keep_others": (
+                    "BOOLEAN",
+                    {"default": False, "tooltip": "On: weights in one file alone are taken over. Off: an error."},
+                ),
+                "overwrite": ("BOOLEAN", {"default": False, "tooltip": "Off: a file of that name is an error."}),
+            }
+        }
+
+    def merge(self, checkpoint_a, checkpoint_b, weight, name, keep_others, overwrite):
+        node = "FewStepInterpolateFiles"
+        title = plain_name(name, node)
+        return (merging.interpolate_files(checkpoint_a, checkpoint_b, weight, title, keep_others, overwrite, node),)
+
+
+NODES = (FewStepInterpolateModels, FewStepSaveModel, FewStepInterpolateFiles)

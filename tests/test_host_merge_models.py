@@ -60,3 +60,17 @@ def test_a_saved_model_is_read_by_the_stock_loader(client):
 def test_names_that_cannot_be_saved_get_a_sentence(changes, message, client):
     with pytest.raises(RuntimeError, match=message):
         client.submit(api("interpolate_models", node_4=changes), timeout=120)
+
+
+def test_files_are_interpolated_without_loading_them(client):
+    """The saved student halfway back to its base is the model interpolated halfway."""
+    client.submit(api("interpolate_models"), timeout=120)
+    inputs = {"checkpoint_a": "fewstep/student-0.8.safetensors", "checkpoint_b": "fewstep-tiny-sd.safetensors"}
+    settings = {"weight": 0.5, "name": "by-files", "keep_others": True, "overwrite": True}
+    client.submit({"1": {"class_type": "FewStepInterpolateFiles", "inputs": {**inputs, **settings}}}, timeout=120)
+    workflow = api("interpolate_models", node_8={"model": ["11", 0]})
+    for key in ("3", "4"):
+        del workflow[key]
+    workflow["11"] = {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "fewstep/by-files.safetensors"}}
+    made = pictures(client, workflow)["fewstep_models"][0]
+    assert numpy.abs(made - picture_at(client, 0.4)).mean() < 3 / 255
