@@ -1,0 +1,123 @@
+"""Whole few-step models from files: which names the file speaks, what of it fits, and the patches it needs."""
+
+from dataclasses import dataclass
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ..samplers.guidance_embedding import GuidedTimestep
+from . import folders
+
+KINDS = ("checkpoints", "diffusion_models", "unet")
+CHECKPOINT = "model.diffusion_model."
+VAE = ("first_stage_model.", "vae.")
+CLIP = ("cond_stage_model.", "conditioner.embedders.", "text_encoders.")
+PROJECTION = "cond_proj.weight"
+
+
+@dataclass(frozen=True)
+class Header:
+    """Names and metadata of a file, and its guidance projection [channels, width] where it has one."""
+
+    path: str
+    keys: list[str]
+    metadata: dict[str, str]
+    projection: Tensor | None
+
+    @property
+    def is_checkpoint(self) -> bool:
+        return any(key.startswith(CHECKPOINT) for key in self.keys)
+
+    def has(self, prefixes: tuple[str, ...]) -> bool:
+        return any(key.startswith(prefixes) for key in self.keys)
+
+
+def names() -> list[str]:
+    """Every model file of the host's folders, each once."""
+    known = [kind for kind in KINDS if kind in folders.folder_paths.folder_names_and_paths]
+    return sorted({name for kind in known for name in folders.names(kind)})
+
+
+def find(name: str) -> str | None:
+    known = [kind for kind in KINDS if kind in folders.folder_paths.folder_names_and_paths]
+    return next((path for kind in known if (path := folders.full_path(kind, name))), None)
+
+
+def read(name: str) -> Header:
+    """The header of a listed file. ValueError: not there, not safetensors, damaged, or no diffusion model."""
+    path = find(name)
+    if path is None:
+        raise ValueError("is in no checkpoints or diffusion_models folder. Refresh the list, or check the name.")
+    if not path.lower().endswith((".safetensors", ".sft")):
+        raise ValueError(
+            "is not a .safetensors file, and other kinds can carry code. Load it in diffusers and save it again with "
+            "save_pretrained(..., safe_serialization=True), or take the author's .safetensors."
+        )
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            keys = list(file.keys())
+            found = next((key for key in keys if key.endswith(PROJECTION)), None)
+            header = Header(path, keys, file.metadata() or {}, file.get_tensor(found) if found else None)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"cannot be read as a safetensors file ({error}). Download it again.") from error
+    if not header.has((CHECKPOINT, "down_blocks.", "input_blocks.")):
+        raise ValueError("holds no diffusion model. A LoRA goes into FewStep Load LoRA.")
+    return header
+
+
+def load(header: Header) -> tuple:
+    """(MODEL, CLIP or None, VAE or None) through the host's own loaders."""
+    import comfy.sd
+
+    try:
+        if header.is_checkpoint:
+            parts = {"output_vae": header.has(VAE), "output_clip": header.has(CLIP)}
+            loaded = comfy.sd.load_checkpoint_guess_config(header.path, **parts)[:3]
+        else:
+            reader = getattr(comfy.sd, "load_diffusion_model", None) or comfy.sd.load_unet
+            loaded = (reader(header.path), None, None)
+    except (RuntimeError, AttributeError, TypeError, KeyError) as error:
+        raise ValueError(f"is not known to this host, or is damaged ({error}).") from error
+    if loaded[0] is None:
+        raise ValueError("holds a diffusion model of a kind that this host does not know.")
+    return loaded
+
+
+def match(model, header: Header) -> tuple[list[str], list[str]]:
+    """(matched, unmatched) names: of the file's network tensors, and what the network has but the file has not."""
+    from comfy import utils
+
+    expected = {key.removeprefix("diffusion_model.") for key in model.model.state_dict() if "diffusion_model." in key}
+    prefix = CHECKPOINT if header.is_checkpoint else ""
+    given = {key.removeprefix(prefix) for key in header.keys if key.startswith(prefix)}
+    given = {key for key in given if not key.endswith(PROJECTION)}
+    if header.has(("down_blocks.",)):
+        table = utils.unet_to_diffusers(model.model.model_config.unet_config)
+        given = {table.get(key, key) for key in given}
+    return sorted(given & expected), sorted(given ^ expected)
+
+
+def with_guidance(model, projection: Tensor, guidance: float):
+    """A clone that is told the guidance scale. Parameters keep their names, so LoRAs and offloading work."""
+    layer = model.model.diffusion_model.time_embed[0]
+    if projection.shape[0] != layer.weight.shape[1]:
+        raise ValueError(f"has a guidance projection of {projection.shape[0]} channels, not {layer.weight.shape[1]}.")
+    guided = model.clone()
+    patch = GuidedTimestep(type(layer).forward.__get__(layer), projection, guidance)
+    guided.add_object_patch("diffusion_model.time_embed.0.forward", patch)
+    return guided
+
+
+def predicting_x0(model):
+    """A clone whose network's output is the clean latent itself."""
+    from comfy import model_sampling
+
+    class CleanPrediction(model_sampling.ModelSamplingDiscrete, model_sampling.EPS):
+        def calculate_denoised(self, sigma: Tensor, model_output: Tensor, model_input: Tensor) -> Tensor:
+            return model_output
+
+    patched = model.clone()
+    with torch.inference_mode(False):
+        patched.add_object_patch("model_sampling", CleanPrediction(model.model.model_config))
+    return patched

@@ -1,0 +1,102 @@
+"""A whole few-step model together with the sampler, sigmas and guidance it was made for."""
+
+import re
+
+from ..host import full_models, loras, sampling
+from ..samplers.unit_start import with_unit_start
+from ..weights import families, model_families
+from .sample import METHODS, sampler_options
+
+NODE = "FewStepLoadModel"
+LEAST_MATCH = 0.9
+NAMES = [families.AUTO, *(row.family for row in model_families.ROWS)]
+
+
+class FewStepLoadModel:
+    TITLE = "FewStep Load Model"
+    DESCRIPTION = (
+        "Loads a whole few-step model (checkpoint or U-Net) and returns the sampler, sigmas and cfg it was made for: "
+        "LCM, Hyper-SDXL one step, SDXL-Lightning, DMD2, Turbo, SwiftBrush."
+    )
+    CATEGORY = "FewStep/loaders"
+    FUNCTION = "load"
+    RETURN_TYPES = ("MODEL", "CLIP", "VAE", "SAMPLER", "SIGMAS", "FLOAT", "STRING")
+    RETURN_NAMES = ("model", "clip", "vae", "sampler", "sigmas", "cfg", "report")
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        scale = {"default": 8.0, "min": 1.0, "max": 20.0, "step": 0.5}
+        return {
+            "required": {
+                "model_name": (full_models.names(), {"tooltip": "A .safetensors checkpoint or U-Net."}),
+                "steps": ("INT", {"default": 4, "min": 1, "max": 50, "tooltip": "What the file was made for."}),
+                "denoise": ("FLOAT", {"default": 1.0, "min": 0.01, "max": 1.0, "step": 0.01}),
+                "guidance": (
+                    "FLOAT",
+                    {**scale, "tooltip": "Only for LCM models with a guidance embedding; costs no second pass."},
+                ),
+                "family": (NAMES, {"default": families.AUTO, "tooltip": "auto: by metadata, tensors, then name."}),
+                "allow_partial": ("BOOLEAN", {"default": False, "tooltip": "Load a file that fits less than 90 %."}),
+            }
+        }
+
+    def load(self, model_name, steps, denoise, guidance, family, allow_partial):
+        try:
+            header = full_models.read(model_name)
+            settings = settings_of(model_name, header, family, steps)
+            model, clip, vae = full_models.load(header)
+            matched, unmatched = full_models.match(model, header)
+            check_match(matched, unmatched, allow_partial)
+            if header.projection is not None:
+                model = full_models.with_guidance(model, header.projection, guidance)
+            if settings.family in model_families.PREDICTS_X0:
+                model = full_models.predicting_x0(model)
+            sigmas = loras.sigmas_of(model.get_model_object("model_sampling"), settings, steps, denoise)
+        except ValueError as error:
+            raise ValueError(f'{NODE}: "{model_name}": {error}') from error
+        function, options = METHODS[settings.sampler][0], sampler_options(settings.sampler, settings.eta, None)
+        own_start = denoise == 1 and str(steps) in settings.timesteps
+        sampler = sampling.as_sampler(with_unit_start(function) if own_start else function, options)
+        lines = [
+            f"{model_name}: {settings.family}",
+            f"sampler {settings.sampler}, timesteps "
+            + ", ".join(f"{point:g}" for point in loras.timesteps_of(settings, steps, denoise)),
+            f"cfg {settings.cfg:g}" + (f", guidance {guidance:g}" if header.projection is not None else ""),
+            f"{len(matched)} tensors matched, {len(unmatched)} not",
+            *(
+                f"The file has no {part}: load one beside it."
+                for part, out in (("CLIP", clip), ("VAE", vae))
+                if not out
+            ),
+            *([f"source: {settings.source}"] if settings.source else []),
+            *(f"Note: {note}" for note in families.advice(settings, steps, settings.strength, "")),
+        ]
+        return (model, clip, vae, sampler, sigmas, settings.cfg, "\n".join(lines))
+
+
+def settings_of(name: str, header, family: str, steps: int) -> families.Settings:
+    """The user's choice, else by metadata, the guidance projection, and the name."""
+    if family != families.AUTO:
+        return next(row for row in model_families.ROWS if row.family == family).make(steps)
+    found = families.from_metadata(header.metadata)
+    if found:
+        return found
+    if header.projection is not None:
+        name = model_families.LCM
+    for row in model_families.ROWS:
+        hit = re.search(row.pattern, name.replace("\\", "/").lower())
+        if hit:
+            return row.make(int(hit[1]) if hit.re.groups else 0)
+    raise ValueError("has no FewStep metadata and no known name, so its sampler cannot be told. Choose its family.")
+
+
+def check_match(matched: list[str], unmatched: list[str], allow_partial: bool) -> None:
+    count = len(matched) + len(unmatched)
+    if not matched or (len(matched) < LEAST_MATCH * count and not allow_partial):
+        raise ValueError(
+            f"only {len(matched)} of {count} tensors fit the network, not {unmatched[0] if unmatched else 'any'}. "
+            "It may be cut short or of another kind; allow_partial loads it all the same."
+        )
+
+
+NODES = (FewStepLoadModel,)
