@@ -77,7 +77,7 @@ def load(header: Header) -> tuple:
         else:
             reader = getattr(comfy.sd, "load_diffusion_model", None) or comfy.sd.load_unet
             loaded = (reader(header.path), None, None)
-    except (RuntimeError, AttributeError, TypeError, KeyError) as error:
+    except (RuntimeError, AttributeError, TypeError, LookupError) as error:
         raise ValueError(f"is not known to this host, or is damaged ({error}).") from error
     if loaded[0] is None:
         raise ValueError("holds a diffusion model of a kind that this host does not know.")

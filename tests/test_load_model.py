@@ -158,3 +158,26 @@ def test_a_file_without_half_of_its_weights_is_refused(loaded):
 def test_a_file_without_a_diffusion_model_is_refused(loaded):
     with pytest.raises(ValueError, match="holds no diffusion model"):
         loaded("lcm_x.safetensors", lambda tensors: {"lora_unet_x.lora_up.weight": torch.ones(1)})
+
+
+def test_a_file_without_its_biases_is_refused_unless_allowed(loaded):
+    def without_biases(tensors: dict) -> dict:
+        return {key: value for key, value in unet_only(tensors).items() if not key.endswith(".bias")}
+
+    with pytest.raises(ValueError, match=r'"lcm_x.safetensors": only \d+ of \d+ tensors fit'):
+        loaded("lcm_x.safetensors", without_biases)
+    assert "tensors matched" in loaded("lcm_x.safetensors", without_biases, allow_partial=True)[-1]
+
+
+def test_the_network_hears_the_guidance_while_patched_and_not_after(loaded):
+    model = loaded("some.safetensors", with_projection)[0]
+    net = model.model.diffusion_model
+    width = net.time_embed[0].weight.shape[1]
+    x = torch.ones(1, width, dtype=net.time_embed[0].weight.dtype)
+    with torch.no_grad():
+        plain = net.time_embed(x)
+        model.patch_model()
+        guided = net.time_embed(x)
+        model.unpatch_model()
+        assert not torch.allclose(guided, plain, atol=1e-3)
+        assert torch.equal(net.time_embed(x), plain)
