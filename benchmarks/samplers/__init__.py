@@ -1,0 +1,1 @@
+"""Seconds per step of our samplers beside the host's."""
