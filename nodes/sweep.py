@@ -1,0 +1,124 @@
+"""What lies between two LoRAs: one row of pictures and one row of numbers per lambda."""
+
+import numpy
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from ..host import folders, loras, sampling
+from ..host.progress import Progress, throw_if_cancelled
+from ..training.config import require
+from ..weights import merge
+from .merge import RANK, weighted
+from .methods import numbers
+
+NODE = "FewStepMergeSweep"
+MARGIN, LINE = 110, 14  # pixels
+
+
+class FewStepMergeSweep:
+    TITLE = "FewStep Merge Sweep"
+    DESCRIPTION = (
+        "lambda A + (1 - lambda) B of two LoRAs for several lambdas: a sheet of pictures from the same noise, and what "
+        "was measured on them."
+    )
+    CATEGORY = "FewStep/merging"
+    FUNCTION = "sweep"
+    RETURN_TYPES = ("IMAGE", "IMAGE", "STRING")
+    RETURN_NAMES = ("sheet", "pictures", "table")
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "model": ("MODEL", {"tooltip": "The base of both LoRAs."}),
+                "lora_a": (folders.names("loras"), {"tooltip": "lambda 1."}),
+                "lora_b": (folders.names("loras"), {"tooltip": "lambda 0."}),
+                "weights": ("STRING", {"default": "0, 0.25, 0.5, 0.75, 1", "tooltip": "The lambdas, up to 16."}),
+                "rank": ("INT", RANK),
+                "positive": ("CONDITIONING",),
+                "negative": ("CONDITIONING", {"tooltip": "Has no effect at cfg 1."}),
+                "latent": ("LATENT", {"tooltip": "As many pictures in a row as it holds."}),
+                "sampler": ("SAMPLER", {"tooltip": "From FewStep Load LoRA or FewStep Sampler."}),
+                "sigmas": ("SIGMAS", {"tooltip": "From the same, or FewStep Schedule."}),
+                "cfg": ("FLOAT", {"default": 1.0, "min": 0.0, "max": 30.0, "step": 0.1, "tooltip": "1 if distilled."}),
+                "seed": ("INT", {"default": 0, "min": 0, "max": 2**64 - 1, "control_after_generate": True}),
+                "vae": ("VAE", {"tooltip": "To see the pictures."}),
+            },
+            "optional": {
+                "file_a": ("STRING", {"forceInput": True, "tooltip": "The lora_name of FewStep Distill, for lora_a."}),
+                "file_b": ("STRING", {"forceInput": True, "tooltip": "The same, instead of lora_b."}),
+            },
+        }
+
+    def sweep(self, model, lora_a, lora_b, weights, rank, vae, file_a="", file_b="", **settings):
+        wanted = lambdas(weights)
+        pair = (file_a or lora_a, file_b or lora_b)
+        drawn, norms = {}, {}
+        every = list(dict.fromkeys([*wanted, 1.0, 0.0]))  # the parents themselves, to measure against
+        progress = Progress(len(every))
+        for done, weight in enumerate(every, 1):
+            throw_if_cancelled()
+            parts = [(pair[0], weight), (pair[1], 1 - weight)]
+            tensors, _, _ = weighted(NODE, parts, rank, "lambda A + (1 - lambda) B")
+            norms[weight] = norm_of(tensors)
+            drawn[weight] = draw(loras.apply(model, None, tensors, 1.0)[0], vae, settings)
+            progress.show(done)
+        rows = [measured(weight, drawn, norms) for weight in wanted]
+        return sheet(wanted, drawn), torch.cat([drawn[weight] for weight in wanted]), table(rows)
+
+
+def lambdas(text: str) -> list[float]:
+    found = list(dict.fromkeys(numbers(text, float, NODE, "weights")))
+    require(1 <= len(found) <= 16, f"{NODE}: weights needs 1 to 16 numbers, got {len(found)}.")
+    require(all(-10 <= weight <= 10 for weight in found), f"{NODE}: weights must lie in -10..10, got {text!r}.")
+    return found
+
+
+def draw(model, vae, settings: dict) -> Tensor:
+    """Pictures [b, h, w, 3] in 0..1 of one merge; the noise is the same for all."""
+    order = ("seed", "cfg", "positive", "negative", "sampler", "sigmas", "latent")
+    latent = sampling.sample_custom(model, *(settings[name] for name in order))
+    return vae.decode(latent["samples"]).float().cpu().clamp(0, 1)
+
+
+def norm_of(tensors: dict[str, Tensor]) -> float:
+    """Frobenius norm of the whole delta."""
+    return sum(float(delta.dense().square().sum()) for delta in merge.deltas(tensors).values()) ** 0.5
+
+
+def measured(weight: float, drawn: dict, norms: dict) -> dict[str, float]:
+    """The delta's norm by A's, the pictures' mean, contrast and saturation, and how far they are from A's and B's."""
+    pictures = drawn[weight]
+    saturation = pictures.amax(-1) - pictures.amin(-1)
+    return {
+        "lambda": weight,
+        "norm": norms[weight] / max(norms[1.0], 1e-12),
+        "mean": float(pictures.mean()),
+        "std": float(pictures.std()),
+        "saturation": float(saturation.mean()),
+        "to A": float((pictures - drawn[1.0]).abs().mean()),
+        "to B": float((pictures - drawn[0.0]).abs().mean()),
+    }
+
+
+def table(rows: list[dict[str, float]]) -> str:
+    head = " | ".join(rows[0])
+    lines = [" | ".join(f"{value:.4g}" for value in row.values()) for row in rows]
+    return "\n".join([f"| {line} |" for line in (head, " | ".join("---" for _ in rows[0]), *lines)])
+
+
+def sheet(weights: list[float], drawn: dict) -> Tensor:
+    """[1, h, w, 3]: a labelled row of pictures per lambda."""
+    count, height, width = drawn[weights[0]].shape[:3]
+    page = Image.new("RGB", (MARGIN + count * width, len(weights) * height), "white")
+    pen = ImageDraw.Draw(page)
+    for row, weight in enumerate(weights):
+        pen.text((8, row * height + (height - LINE) // 2), f"lambda {weight:g}", fill="black")
+        for column, pixels in enumerate(drawn[weight]):
+            picture = Image.fromarray((pixels * 255).round().byte().numpy())
+            page.paste(picture, (MARGIN + column * width, row * height))
+    return torch.from_numpy(numpy.asarray(page, dtype=numpy.float32) / 255)[None]
+
+
+NODES = (FewStepMergeSweep,)
