@@ -77,6 +77,8 @@ def load(header: Header) -> tuple:
         else:
             reader = getattr(comfy.sd, "load_diffusion_model", None) or comfy.sd.load_unet
             loaded = (reader(header.path), None, None)
+    except torch.cuda.OutOfMemoryError:
+        raise  # the file is fine; the host frees memory and says so itself
     except (RuntimeError, AttributeError, TypeError, LookupError) as error:
         raise ValueError(f"is not known to this host, or is damaged ({error}).") from error
     if loaded[0] is None:

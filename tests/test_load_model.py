@@ -181,3 +181,17 @@ def test_the_network_hears_the_guidance_while_patched_and_not_after(loaded):
         model.unpatch_model()
         assert not torch.allclose(guided, plain, atol=1e-3)
         assert torch.equal(net.time_embed(x), plain)
+
+
+def test_a_full_memory_is_not_called_a_damaged_file(tmp_path, monkeypatch):
+    """The user must not be sent to download the file again."""
+    import comfy.sd
+    from fewstep.host import full_models
+
+    def full(*_, **__):
+        raise torch.cuda.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(comfy.sd, "load_checkpoint_guess_config", full)
+    header = full_models.Header(tmp_path / "x.safetensors", ["model.diffusion_model.a"], {}, None)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        full_models.load(header)

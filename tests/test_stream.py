@@ -43,7 +43,16 @@ def files(folder: Path, dtype_a=torch.float32, dtype_b=torch.float32, **extra) -
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0, 1.4, -0.2])
-@pytest.mark.parametrize("dtypes", [(torch.float32, torch.float32), (torch.float16, torch.bfloat16)], ids=str)
+@pytest.mark.parametrize(
+    "dtypes",
+    [
+        (torch.float32, torch.float32),
+        (torch.float16, torch.bfloat16),
+        (torch.float8_e4m3fn, torch.float8_e4m3fn),
+        (torch.float16, torch.float8_e5m2),
+    ],
+    ids=str,
+)
 def test_every_tensor_is_the_interpolation(weight, dtypes, tmp_path, monkeypatch):
     monkeypatch.setattr(stream, "CHUNK", 8)  # several chunks a tensor
     a, b = files(tmp_path, *dtypes)
@@ -92,6 +101,14 @@ FAULTS = {
     "empty": (lambda path: path.write_bytes(b""), "cannot be read as a safetensors file"),
     "an absurd header": (lambda path: path.write_bytes(b"\xff" * 64), "its header claims"),
     "text": (lambda path: path.write_text("not a model at all, but long enough to have eight bytes"), "header claims"),
+    "bytes of another shape": (
+        lambda path: path.write_bytes(
+            (90).to_bytes(8, "little")
+            + b'{"one.weight":{"dtype":"F32","shape":[7,5],"data_offsets":[0,8]}}'.ljust(90)
+            + b"\0" * 8
+        ),
+        r"one.weight has 8 bytes, not those of \[7, 5\] in F32",
+    ),
     "json without offsets": (lambda path: path.write_bytes((9).to_bytes(8, "little") + b'{"a": {}}'), "data|dtype"),
 }
 

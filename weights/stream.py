@@ -5,6 +5,7 @@ header of the result is written first and the tensors are filled in, a chunk at 
 """
 
 import json
+import math
 import os
 import struct
 from collections.abc import Callable
@@ -16,7 +17,14 @@ from torch import Tensor
 
 CHUNK = 1 << 20  # numbers at a time: 4 MB in fp32
 LARGEST_HEADER = 100 << 20  # bytes; the library's own limit
-DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,9 @@ def read_header(path: Path) -> Header:
         }
         if entries and max(end for *_, end in entries.values()) > size:
             raise ValueError("it is cut short")
+        for name, (dtype, shape, first, last) in entries.items():
+            if dtype in DTYPES and last - first != math.prod(shape) * DTYPES[dtype].itemsize:
+                raise ValueError(f"{name} has {last - first} bytes, not those of {shape} in {dtype}")
     except (struct.error, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f'"{path.name}" cannot be read as a safetensors file ({error}). Get the file again.'
@@ -64,6 +75,9 @@ def check_pair(a: Header, b: Header, keep: bool) -> None:
             f'"{a.path.name}" and "{b.path.name}" are of different architectures: {example}. Only files of one '
             "architecture can be interpolated."
         )
+    strange = sorted({e[0] for h in (a, b) for e in h.entries.values() if e[0][0] == "F" and e[0] not in DTYPES})
+    if strange:
+        raise ValueError(f"{', '.join(strange)} weights cannot be interpolated. Convert the files to fp16 or bf16.")
     if lone and not keep:
         raise ValueError(
             f'{len(lone)} weights are in only one of "{a.path.name}" and "{b.path.name}", such as {lone[0]}. '
