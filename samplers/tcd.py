@@ -24,6 +24,12 @@ def inner_sigma(model_sampling, sigma_next: Tensor, eta: float) -> Tensor:
     return torch.minimum(s, sigma_next) if sigma_next > 0 else s
 
 
+def kept(x: Tensor, x0: Tensor, extra_args: dict) -> Tensor:
+    """x where an inpainting mask is 1, x0 where it is 0: there x0 is the picture, and t = 0 would add noise to it."""
+    mask = extra_args.get("denoise_mask")
+    return x if mask is None else x0 + mask * (x - x0)
+
+
 @torch.no_grad()
 def sample_tcd(
     model,
@@ -60,7 +66,7 @@ def sample_tcd(
         alpha_s, alpha_next = alpha_of(model_sampling, sigma_s), alpha_of(model_sampling, sigma_next)
         x = alpha_s * x0 + sigma_s * eps
         if sigma_next == 0:
-            return x if is_flow(model_sampling) else x / (1 + sigma_s**2) ** 0.5
+            return kept(x if is_flow(model_sampling) else x / (1 + sigma_s**2) ** 0.5, x0, extra_args)
         scale = alpha_next / alpha_s
         added = (sigma_next**2 - (scale * sigma_s) ** 2).clamp(min=0).sqrt()
         x = scale * x
