@@ -3,12 +3,27 @@ where the user asked for it, our names in the stock KSampler's lists.
 """
 
 from ..host import folders, stock_lists, tiny_sd
-from . import load, load_model, merge, merge_models, methods, rewards, runs, sample, schedule, sweep, train
+from . import (
+    data,
+    load,
+    load_model,
+    merge,
+    merge_models,
+    methods,
+    methods_matching,
+    rewards,
+    runs,
+    sample,
+    schedule,
+    sweep,
+    train,
+)
 
 tiny_sd.register()
 folders.register_assets()
 stock_lists.register()
 
-THEMES = (sample, schedule, load, load_model, merge, merge_models, train, methods, rewards, runs, sweep)
+THEMES = (sample, schedule, load, load_model, merge, merge_models, sweep)
+THEMES += (data, train, methods, methods_matching, rewards, runs)
 NODE_CLASS_MAPPINGS = {node.__name__: node for theme in THEMES for node in theme.NODES}
 NODE_DISPLAY_NAME_MAPPINGS = {name: node.TITLE for name, node in NODE_CLASS_MAPPINGS.items()}

@@ -9,8 +9,7 @@ from ..training.config import require
 from ..training.feedback import FeedbackOptions
 from ..training.methods import with_feedback
 from ..training.rewards import RewardSum
-from .methods import built, numbers
-from .train import METHOD
+from .methods import METHOD, built, numbers
 
 REWARD = "FEWSTEP_REWARD"
 
