@@ -1,7 +1,6 @@
 """One training run inside the host: copy the model, make the data, train, show previews, write the LoRA."""
 
 import gc
-import json
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,14 +18,13 @@ from ..training.methods import Method, bound
 from ..training.path import Path as NoisePath
 from ..training.roles import LoraRoles, checkpoint_blocks
 from ..training.state import RunFolder
-from ..weights import families, io, keys
-from . import dataset, folders, loras, models, rewards
+from ..weights import keys
+from . import dataset, folders, loras, models, products, rewards
 from .preview import Preview
 from .progress import Progress, throw_if_cancelled
 
 HELD_OUT = 8  # samples of the held-out error
 PRECISION = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-ARCHITECTURES = {1024: "stable-diffusion-v2-768-v", 2048: "stable-diffusion-xl-v1-base"}  # by text context
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def distil(job: Job) -> Result:
         gc.collect()
         model_management.soft_empty_cache()
     name = str(Path("fewstep") / f"{job.run_name}.safetensors")
-    write(tensors, name, metadata(job))
+    products.write(tensors, name, products.metadata(job))
     return Result(tensors, name, job.folder.metrics(), parameters)
 
 
@@ -201,42 +199,3 @@ def start_from(job: Job, roles: LoraRoles) -> None:
             f'FewStepDistill: "{job.start}" has only {found} of the {wanted} modules to train. Start from a LoRA '
             "of this model that covers its convolutions too, or from none.",
         )
-
-
-def write(tensors: dict, name: str, found: dict[str, str]) -> None:
-    """Save the LoRA under the user's loras folder, with its recipe."""
-    io.save(tensors, folders.inside(folders.lora_folder(), name, "Run name"), found)
-
-
-def metadata(job: Job) -> dict[str, str]:
-    """modelspec.* and ss_* for other readers, `fewstep` for ours: how to sample, and how it was made. Strings only."""
-    spec, method, config = job.spec, job.method, job.config
-    settings = families.Settings(
-        f"FewStep {method.name}",
-        method.sampler,
-        method.schedule,
-        steps=(1, method.most) if method.schedule == "lcm" else (method.most, method.most),
-        best_steps=min(method.most, 4),
-        eta=method.eta,
-        timesteps={str(len(found)): list(found) for found in method.timesteps},
-    )
-    data = {"made": spec.summary(), "size": [spec.width, spec.height]}
-    if not spec.folder:
-        data |= {"teacher_steps": spec.teacher_steps, "teacher_cfg": spec.teacher_cfg}
-    recipe = {"sampling": asdict(settings), "recipe": {**method.recipe(), **asdict(config), **job.source}, "data": data}
-    architecture = ARCHITECTURES.get(loras.model_context(job.model), "stable-diffusion-v1")
-    return {
-        "modelspec.sai_model_spec": "1.0.0",
-        "modelspec.architecture": f"{architecture}/lora",
-        "modelspec.title": job.run_name,
-        "modelspec.implementation": "FewStep",
-        "ss_network_module": "networks.lora",
-        "ss_network_dim": str(config.rank),
-        "ss_network_alpha": f"{config.alpha:g}",
-        families.METADATA_KEY: json.dumps(recipe),
-    }
-
-
-def student_model(model, tensors: dict[str, Tensor]):
-    """The input MODEL's clone with the student's LoRA on it."""
-    return loras.apply(model, None, tensors, 1.0)[0]

@@ -1,6 +1,6 @@
 """The node that trains."""
 
-from ..host import distil, folders
+from ..host import distil, folders, products
 from ..training.config import TrainConfig, require
 from . import report
 from .data import DATA
@@ -113,7 +113,7 @@ class FewStepDistill:
         result = distil.distil(distil.Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start))
         losses = [record["loss"] for record in result.metrics if "loss" in record]
         text = report.summary(result, method, config)
-        student = distil.student_model(model, result.tensors)
+        student = products.student_model(model, result.tensors)
         return (student, result.name, report.loss_picture(result.metrics), text, result.tensors, {"loss": losses})
 
 

@@ -66,9 +66,9 @@ def test_every_method_trains_and_leaves_the_wire_alone(name, tiny, tmp_path):  #
     assert all(torch.equal(tensor, before[key]) for key, tensor in bits(tiny[0]).items())
     assert any(t.abs().sum() > 0 for key, t in result.tensors.items() if key.endswith("lora_up.weight"))
     assert len(result.metrics) == 3 and all(torch.isfinite(t).all() for t in result.tensors.values())
-    from fewstep.host import distil
+    from fewstep.host import products
 
-    settings = families.from_metadata(distil.metadata(job))
+    settings = families.from_metadata(products.metadata(job))
     assert settings.sampler == job.method.sampler
     if name == "DMD":
         assert settings.timesteps == {"2": [999, 499]} and settings.steps == (2, 2)
