@@ -181,7 +181,7 @@ def lora_roles(job: Job, copy: models.TrainingCopy, examples: Examples) -> LoraR
     if "discriminator" in job.method.roles:
         one = make_batch(examples, config.seed, 0, 1, copy.device)
         example = (one.noise, torch.ones(1, device=copy.device), one.cond)
-        roles.add_discriminator(models.feature_layers(copy.net), example, config.seed)
+        roles.add_discriminator(models.feature_layers(copy.net), example, config.seed, job.method.judge)
     return roles
 
 

@@ -64,6 +64,8 @@ ANCHOR_TIP = "Weight of an MSE to the teacher's own picture of the same noise. C
 ANCHOR_STEPS = {"default": 8, "min": 1, "max": 50, "tooltip": "DDIM steps of that picture."}
 REAL = {**GUIDANCE, "tooltip": "cfg of the real score (the teacher)."}
 FAKE = {**GUIDANCE, "tooltip": "cfg of the fake score (the critic)."}
+ADVERSARIAL_TIP = "Weight of the adversarial loss against the data's pictures. DMD2: 0.001-0.005. 0: prompts alone."
+JUDGING_TIP = "Weight of telling pictures apart in the critic's loss; for heads on the critic. DMD2: 0.01."
 CRITIC = {**RATE, "tooltip": "Learning rate of the critic's LoRA."}
 
 
@@ -125,13 +127,21 @@ class FewStepMethodDMD:
                 "anchor": ("FLOAT", {**ANCHOR, "tooltip": ANCHOR_TIP}),
                 "anchor_steps": ("INT", ANCHOR_STEPS),
                 "pictures": ("FLOAT", {**ANCHOR, "tooltip": "Weight of regularisation to the data's pictures."}),
-            }
+            },
+            "optional": {  # added later: graphs saved before have no value for it
+                "adversarial": ("FLOAT", {**ANCHOR, "tooltip": ADVERSARIAL_TIP}),
+                "features": (["critic", "teacher"], {"tooltip": "What the discriminator looks at. DMD2: its critic."}),
+                "judging": ("FLOAT", {**ANCHOR, "default": 0.01, "tooltip": JUDGING_TIP}),
+            },
         }
 
-    def build(self, timesteps, guidance, critic_guidance, **options):
+    def build(
+        self, timesteps, guidance, critic_guidance, adversarial=0.0, features="critic", judging=0.01, **options
+    ):
         def make():
             steps = numbers(timesteps, int, "DMD", "timesteps")
-            score = ScoreOptions(timesteps=steps, guidance=guidance, critic_guidance=critic_guidance)
+            judge = {"adversarial": adversarial, "features": features, "judging": judging}
+            score = ScoreOptions(timesteps=steps, guidance=guidance, critic_guidance=critic_guidance, **judge)
             return methods.dmd(ScoreMethodOptions(score=score, **options))
 
         return built("FewStepMethodDMD", make)

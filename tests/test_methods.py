@@ -13,7 +13,6 @@ from fewstep.samplers.imagine_flash import sample_imagine_flash
 from fewstep.samplers.lcm import sample_lcm
 from fewstep.samplers.tcd import sample_tcd
 from fewstep.training import matching, methods, terms
-from fewstep.training.adversarial import Discriminator
 from fewstep.training.config import TrainConfig
 from fewstep.training.data import make_batch
 from fewstep.training.feedback import FeedbackOptions, feedback
@@ -55,11 +54,29 @@ def trained(method, folder, steps: int, data=None, **settings) -> Student:
     student = Student(Mixture(), PATH)
     names = [role for role in method.roles if role != "discriminator"]
     denoisers = {"teacher": Mixture(), **{role: copy.deepcopy(student) for role in names}}
-    roles = ModuleRoles(denoisers, Discriminator([2], 32) if "discriminator" in method.roles else None)
+    heads = judge() if "discriminator" in method.roles else None
+    roles = ModuleRoles(denoisers, heads, method.judge)
     settings = {"batch_size": 128, "learning_rate": 4e-3, "decay": "cosine", "save_every": 10_000, **settings}
     config = TrainConfig(steps=steps, **settings)
     Trainer(config, method, roles, PATH, data or examples(), RunFolder(folder), CPU).run()
     return roles.denoisers["target" if config.ema_decay else "student"]
+
+
+class AsPoints(torch.nn.Module):
+    """A discriminator of points; the pack's heads are made for maps (their norms make 1 x 1 maps constant)."""
+
+    def __init__(self):
+        super().__init__()
+        layers = [torch.nn.Linear(2, 64), torch.nn.SiLU(), torch.nn.Linear(64, 64), torch.nn.SiLU()]
+        self.net = torch.nn.Sequential(*layers, torch.nn.Linear(64, 1))
+
+    def forward(self, features):
+        return self.net(features[0].flatten(1))
+
+
+def judge() -> AsPoints:
+    torch.manual_seed(1)
+    return AsPoints()
 
 
 def undistilled(timesteps: list[int]) -> float:
@@ -145,6 +162,56 @@ def test_score_matching_on_prompts_alone_beats_the_undistilled_step(name, tmp_pa
     )
     before, after = undistilled([999]), error(made, sample_lcm, [999])
     assert after < 0.6 * before, f"{before:.3f} -> {after:.3f}"
+
+
+class Blind(torch.nn.Module):
+    """A score that says nothing: as teacher and critic it leaves the adversarial loss alone."""
+
+    def forward(self, y, sigma, cond):
+        return torch.zeros_like(y)
+
+
+class Shift(torch.nn.Module):
+    """A generator of one number for each coordinate: x0 = 0.3 z + shift."""
+
+    def __init__(self):
+        super().__init__()
+        self.shift = torch.nn.Parameter(torch.zeros(2, 1, 1))
+
+    def forward(self, y, sigma, cond):
+        return 0.3 * y / (1 + sigma**2).sqrt().view(-1, 1, 1, 1) + self.shift
+
+
+@pytest.mark.parametrize("features", ["critic", "teacher"])
+def test_the_adversarial_loss_alone_takes_a_generator_to_the_pictures(features, tmp_path):
+    """Pictures 0.3 z + (1, -0.5), the generator starts at 0.3 z."""
+    score = ScoreOptions(guidance=1.0, adversarial=1.0, features=features, judging=1.0)
+    options = ScoreMethodOptions(score=score, student_every=1, critic_rate=1e-3, discriminator_rate=1e-3)
+    method = methods.dmd(options)
+    noise = torch.randn((4096, 2, 1, 1), generator=torch.Generator().manual_seed(3))
+    target = torch.tensor([1.0, -0.5]).view(2, 1, 1)
+    roles = ModuleRoles({"student": Shift(), "teacher": Blind(), "critic": Blind()}, judge(), method.judge)
+    if features == "teacher":  # nothing of this critic can learn
+        method = replace(method, turns=tuple(turn for turn in method.turns if turn.role != "critic"))
+    config = TrainConfig(steps=400, batch_size=128, learning_rate=1e-2, decay="cosine", save_every=10_000)
+    data = replace(examples(), latents=0.3 * noise + target)
+    Trainer(config, method, roles, PATH, data, RunFolder(tmp_path), CPU).run()
+    made = roles.denoisers["student"].shift.detach()
+    assert (made - target).abs().max() < 0.25, made.flatten()
+    assert "told_apart" in RunFolder(tmp_path).metrics()[-1]
+
+
+def test_heads_on_the_critic_train_it_too_and_leave_the_student_alone(tmp_path):
+    """DMD2: the classification loss reaches the critic's own weights; its turn leaves no gradient on the student."""
+    score = ScoreOptions(guidance=1.0, adversarial=1.0, judging=1.0)
+    method = methods.dmd(ScoreMethodOptions(score=score))
+    critic_turn = next(turn for turn in method.turns if turn.role == "critic")
+    assert {turn.role for turn in method.turns} == {"student", "critic"} and method.pictures
+    roles = ModuleRoles({role: awake(n) for n, role in enumerate(("student", "critic"))}, judge(), "critic")
+    ((term, _),) = critic_turn.terms
+    term(roles, PATH, some_batch())[0].backward()
+    assert all(p.grad is not None for name, p in roles.parameters("critic").items() if "teacher" not in name)
+    assert all(p.grad is None for p in roles.parameters("student").values())
 
 
 # --- coincidences ----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..samplers.schedule import expand
-from .adversarial import generator_loss
+from .adversarial import discriminate, generator_loss
 from .batch import Batch
 from .config import require
 from .path import Path
@@ -117,6 +117,9 @@ class ScoreOptions:
     stochastic: bool = True  # rollout with fresh noise (DMD2) or deterministic
     drop: float = 0.1  # share of critic samples with the empty prompt, needed where the critic is guided
     critic_weight: str = "eps"  # of the critic's loss: "eps", or "vsd": eps times a_t, as SwiftBrush
+    adversarial: float = 0.0  # weight of the adversarial loss, the data's pictures against the student's
+    features: str = "critic"  # what the discriminator's heads look at: the critic (DMD2) or the frozen "teacher"
+    judging: float = 0.01  # weight of the discriminator's loss in the critic's; DMD2's value for SDXL
 
     def __post_init__(self):
         check_timesteps(self.timesteps, "Score matching")
@@ -128,6 +131,8 @@ class ScoreOptions:
         )
         require(self.guidance > 0 and self.critic_guidance > 0, "Score matching: guidance must be positive.")
         require(0 <= self.drop <= 1, f"Score matching: drop must lie in 0..1, got {self.drop}.")
+        known = self.features in ("critic", "teacher")
+        require(known, f"Score matching: features must be critic or teacher, got {self.features!r}.")
 
 
 def made(roles, path: Path, batch: Batch, options) -> Tensor:
@@ -158,16 +163,33 @@ def score_gradient(roles, path: Path, batch: Batch, x0: Tensor, options: ScoreOp
 
 
 def distribution_matching(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[Tensor, dict]:
-    """0.5 || x0 - sg(x0 - g) ||^2, whose gradient with respect to x0 is g / n."""
+    """0.5 || x0 - sg(x0 - g) ||^2, whose gradient with respect to x0 is g / n; + weight adversarial (DMD2)."""
     x0 = made(roles, path, batch, options)
     with torch.no_grad():
         gradient = score_gradient(roles, path, batch, x0.detach(), options)
     loss = 0.5 * (x0 - (x0 - gradient).detach()).square().mean()
-    return loss, {"score": gradient.square().mean().sqrt(), "made_std": x0.detach().std()}
+    logs = {"score": gradient.square().mean().sqrt(), "made_std": x0.detach().std()}
+    if options.adversarial:
+        fooling = generator_loss(roles, path, batch, x0, clean_end(batch), path.timesteps)
+        loss, logs["fooling"] = loss + options.adversarial * fooling, fooling.detach()
+    return loss, logs
+
+
+def clean_end(batch: Batch) -> Tensor:
+    """t = -1 of every sample: clean pictures."""
+    return torch.full((len(batch),), -1, device=batch.noise.device)
+
+
+def made_pair(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[Tensor, Tensor, Tensor]:
+    """(the student's pictures, the data's, t = -1), for a discriminator on the frozen teacher."""
+    return made(roles, path, batch, options), batch.x0, clean_end(batch)
 
 
 def denoising(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[Tensor, dict]:
-    """The critic learns the student's pictures: || eps - eps_critic ||^2, some of them under the empty prompt."""
+    """The critic learns the student's pictures: || eps - eps_critic ||^2, some of them under the empty prompt.
+
+    As a discriminator (DMD2) it also learns to tell them from the data's, by heads on its own features.
+    """
     with torch.no_grad():
         x0 = made(roles, path, batch, options)
     t = (batch.uniform[:, TIME] * path.timesteps).long().clamp(max=path.timesteps - 1)
@@ -179,7 +201,12 @@ def denoising(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[T
         per_x0 = a * per_x0
     error = expand(per_x0, x0) * (roles("critic", y, path.sigma(t), cond) - x0)
     loss = error.square().mean()
-    return loss, {"critic": loss.detach()}
+    logs = {"critic": loss.detach()}
+    if options.adversarial and options.features == "critic":
+        pair = (x0, batch.x0, clean_end(batch))
+        judged, found = discriminate(roles, path, batch, lambda *_: pair, path.timesteps)
+        loss, logs = loss + options.judging * judged, logs | found
+    return loss, logs
 
 
 def dropped(cond, uncond, drop: Tensor):

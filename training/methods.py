@@ -12,6 +12,7 @@ from .matching import (
     ScoreOptions,
     denoising,
     distribution_matching,
+    made_pair,
     reconstruction,
     reconstruction_pair,
     to_pictures,
@@ -57,6 +58,7 @@ class Method:
     most: int = 8
     eta: float = 0.0
     feedback: tuple[tuple[FeedbackOptions, Callable], ...] = ()
+    judge: str = "teacher"  # whose features the discriminator's heads look at
 
     def recipe(self) -> dict:
         return {"method": self.name, **asdict(self.options)}
@@ -188,6 +190,7 @@ class ScoreMethodOptions:
     score: ScoreOptions = ScoreOptions()
     student_every: int = 5  # critic turns per student turn: DMD2 5-10, SwiftBrush 1
     critic_rate: float = 1e-4
+    discriminator_rate: float = 1e-5  # of heads on the teacher; heads on the critic learn at its rate
     anchor: float = 0.0  # MSE to the teacher's own picture of the same noise (DMD's regression, Hyper-SD's MSE)
     anchor_steps: int = 8
     pictures: float = 0.0
@@ -207,20 +210,25 @@ def score_method(name: str, options: ScoreMethodOptions) -> Method:
         terms.append((partial(reconstruction, options=regression), options.anchor))
     if options.pictures:
         terms.append((partial(to_pictures, options=score), options.pictures))
-    turns = (
+    turns = [
         Turn("student", tuple(terms), every=options.student_every),
         one_term(denoising, score, role="critic", learning_rate=options.critic_rate),
-    )
+    ]
+    if score.adversarial and score.features == "teacher":
+        judge = partial(discriminate, pair=partial(made_pair, options=score), window=1000)
+        turns.append(Turn("discriminator", ((judge, 1.0),), learning_rate=options.discriminator_rate))
+    roles = ("student", "target", "critic")
     return Method(
         name,
         options,
-        turns,
-        ("student", "target", "critic"),
+        tuple(turns),
+        (*roles, "discriminator") if score.adversarial else roles,
         "lcm",
         "trailing",
-        pictures=bool(options.pictures),
+        pictures=bool(options.pictures or score.adversarial),
         timesteps=(score.timesteps,),
         most=len(score.timesteps),
+        judge=score.features if score.adversarial else "teacher",
     )
 
 
@@ -275,4 +283,16 @@ def total(first: Method, second: Method, weight: float) -> Method:
         handovers=tuple(sorted({*first.handovers, *second.handovers})),
         pictures=first.pictures or second.pictures,
         feedback=first.feedback + second.feedback,
+        judge=common_judge(first, second),
     )
+
+
+def common_judge(first: Method, second: Method) -> str:
+    """Whose features the one discriminator of a sum looks at."""
+    judges = {method.judge for method in (first, second) if "discriminator" in method.roles}
+    require(
+        len(judges) < 2,
+        "FewStepMethodSum: one method's discriminator looks at the critic, the other's at the teacher. Set features of "
+        "FewStepMethodDMD to teacher.",
+    )
+    return next(iter(judges), "teacher")

@@ -18,15 +18,17 @@ FIXED = ("target", "previous")  # roles that no optimizer moves
 class ModuleRoles:
     """Separate denoisers by role: `{"teacher": f, "student": module}`. A role that is missing raises KeyError."""
 
-    def __init__(self, denoisers: dict[str, Callable], discriminator: nn.Module | None = None):
-        self.denoisers, self.discriminator = denoisers, discriminator
+    def __init__(
+        self, denoisers: dict[str, Callable], discriminator: nn.Module | None = None, judging: str = TEACHER
+    ):
+        self.denoisers, self.discriminator, self.judging = denoisers, discriminator, judging
 
     def __call__(self, role: str, y: Tensor, sigma: Tensor, cond) -> Tensor:
         return self.denoisers[role](y, sigma, cond)
 
     def parameters(self, role: str) -> dict[str, nn.Parameter]:
         module = self.discriminator if role == DISCRIMINATOR else self.denoisers[role]
-        return dict(module.named_parameters())
+        return {**dict(module.named_parameters()), **heads_of(self, role)}
 
     def select(self, role: str) -> None:
         """Nothing to switch: every role has weights of its own."""
@@ -38,6 +40,13 @@ class ModuleRoles:
     def judge(self, y: Tensor, sigma: Tensor, cond) -> Tensor:
         """The discriminator's logits [b, n]: it sees the noised latents themselves."""
         return self.discriminator([y / (1 + sigma**2).sqrt().view(-1, *[1] * (y.ndim - 1))])
+
+
+def heads_of(roles, role: str) -> dict[str, nn.Parameter]:
+    """The discriminator's heads, where they sit on that role's features and so learn in its turns (DMD2's critic)."""
+    if roles.discriminator is None or roles.judging != role:
+        return {}
+    return {f"{DISCRIMINATOR}.{name}": p for name, p in roles.discriminator.named_parameters()}
 
 
 class LoraRoles:
@@ -63,7 +72,7 @@ class LoraRoles:
 
         self.net, self.denoise, self.active = net, denoise, TEACHER
         self.roles = roles = tuple(role for role in roles if role != DISCRIMINATOR)
-        self.discriminator, self.tapped = None, []
+        self.discriminator, self.tapped, self.judging = None, [], TEACHER
         net.requires_grad_(False)
         config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets), lora_dropout=0.0, bias="none")
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
@@ -89,11 +98,12 @@ class LoraRoles:
         """{"<module>.lora_A.weight": A, "<module>.lora_B.weight": B} of one role; the discriminator's own names."""
         if role == DISCRIMINATOR:
             return dict(self.discriminator.named_parameters())
-        return {
+        adapter = {
             f"{name}.{side}.weight": getattr(layer, side)[role].weight
             for name, layer in self.layers.items()
             for side in ("lora_A", "lora_B")
         }
+        return {**adapter, **heads_of(self, role)}
 
     def select(self, role: str) -> None:
         """Make the next forward pass that role's, leaving every requires_grad as it is."""
@@ -102,11 +112,13 @@ class LoraRoles:
             layer._disable_adapters = role == TEACHER
             layer._active_adapter = [] if role == TEACHER else [role]
 
-    def add_discriminator(self, blocks: list[nn.Module], example: tuple, seed: int = 0) -> None:
-        """Heads on the outputs of the teacher's blocks; example: (y, sigma, cond) of one sample, for their widths."""
+    def add_discriminator(
+        self, blocks: list[nn.Module], example: tuple, seed: int = 0, judging: str = TEACHER
+    ) -> None:
+        """Heads on the outputs of these blocks, run as the role `judging`; example: (y, sigma, cond) of one sample."""
         from .adversarial import Discriminator, as_map
 
-        self.tapped = blocks
+        self.tapped, self.judging = blocks, judging
         with torch.no_grad():
             widths = [as_map(found).shape[1] for found in self.tap(*example)]
         with torch.random.fork_rng(devices=[]):
@@ -114,18 +126,18 @@ class LoraRoles:
             self.discriminator = Discriminator(widths).to(example[0].device)
 
     def tap(self, y: Tensor, sigma: Tensor, cond) -> list[Tensor]:
-        """The teacher's features at y, one per tapped block."""
+        """The judging role's features at y, one per tapped block."""
         found: list[Tensor] = []
         hooks = [block.register_forward_hook(lambda _, __, output: found.append(output)) for block in self.tapped]
         try:
-            self(TEACHER, y, sigma, cond)
+            self(self.judging, y, sigma, cond)
         finally:
             for hook in hooks:
                 hook.remove()
         return found
 
     def judge(self, y: Tensor, sigma: Tensor, cond) -> Tensor:
-        """The discriminator's logits [b, n] on the teacher's features."""
+        """The discriminator's logits [b, n] on those features."""
         return self.discriminator(self.tap(y, sigma, cond))
 
     @torch.no_grad()
