@@ -7,7 +7,7 @@ from math import cos, pi
 PRECISIONS = ("fp32", "bf16", "fp16")
 # "steps" is where to stop and where the cosine ends; the others change how a step is run, not which steps there are.
 MAY_CHANGE_ON_RESUME = ("steps", "learning_rate", "precision", "save_every", "keep_last", "preview_every")
-MAY_CHANGE_ON_RESUME += ("gradient_checkpointing", "keep")
+MAY_CHANGE_ON_RESUME += ("gradient_checkpointing", "keep", "critic_rate", "discriminator_rate")
 
 
 def require(condition: bool, message: str) -> None:

@@ -15,6 +15,7 @@ from .data import Examples, make_batch
 from .methods import Method, Turn
 from .path import Path
 from .roles import update_average
+from .watch import RATES, DeadRun, Watch
 
 
 class NonFiniteLoss(RuntimeError):
@@ -50,15 +51,19 @@ class Trainer:
     def run(self) -> None:
         """Train from the folder's newest state (or from nothing) to config.steps."""
         self.resume()
-        saved = self.step
+        saved, every, watch = self.step, self.config.save_every, Watch.of(self.folder.metrics())
         try:
             while self.step < self.config.steps:
                 record = self.train_step()
                 self.step += 1
                 self.folder.log(record)
+                watch.see(record)
                 self.on_step(self.step, record)
-                if self.step % self.config.save_every == 0:
+                if self.step // every > saved // every and not watch.worried:
                     saved = self.save()
+        except DeadRun as error:
+            kept, saved = f"The state of step {saved} is kept" if saved else "No state was due before it", self.step
+            raise DeadRun(f"{error} {kept}: set these and resume, or choose another run name.") from None
         finally:
             if self.step > saved:
                 self.save()
@@ -116,11 +121,11 @@ class Trainer:
         self.scaler.unscale_(optimizer)
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
         if not self.scaler.is_enabled():  # a scaler skips the step of an overflow by itself
-            self.require_finite("gradient norm", float(norm))
+            self.require_finite(turn.role, "gradient norm", float(norm))
         self.scaler.step(optimizer)
         self.scaler.update()
         if self.scaler.is_enabled() and self.scaler.get_scale() < 1:
-            self.require_finite("gradient norm", math.inf)  # it overflowed at every scale
+            self.require_finite(turn.role, "gradient norm", math.inf)  # it overflowed at every scale
         optimizer.zero_grad(set_to_none=True)
         rates = {"learning_rate": rate} if turn.learning_rate is None else {}
         return {**logs, f"{turn.role}_gradient": float(norm), **rates}
@@ -132,17 +137,18 @@ class Trainer:
             with self.autocast():
                 loss, found = term(self.roles, self.path, batch)
             value = float(loss.detach())
-            self.require_finite("loss", value)
+            self.require_finite(turn.role, "loss", value)
             self.scaler.scale(loss * (weight / self.config.accumulate)).backward()
             logs.update({name: float(v) for name, v in found.items()}, loss=logs.get("loss", 0.0) + weight * value)
         return logs
 
-    def require_finite(self, what: str, value: float) -> None:
+    def require_finite(self, role: str, what: str, value: float) -> None:
         """Stop before the weights are touched, so that the state of the last step stays good."""
         if not math.isfinite(value):
+            whose, rate = ("", "the learning rate") if role == "student" else (f"{role}'s ", RATES.get(role, "the learning rate"))
             raise NonFiniteLoss(
-                f"The {what} became {value} at step {self.step + 1}. The state of step {self.step} is kept: "
-                "lower the learning rate, or use bf16 or fp32, and resume."
+                f"The {whose}{what} became {value} at step {self.step + 1}. The state of step {self.step} is kept: "
+                f"lower {rate}, or use bf16 or fp32, and resume."
             )
 
     def batch(self, micro: int, stream: str):

@@ -1,0 +1,93 @@
+"""Runs that cannot come to anything any more: a dead critic, a discriminator that has won, a student without signal.
+
+A GAN or a score method goes on without an error when one side is gone, and ruins the student. The limits are far from
+anything a healthy run showed (one exception: the first turns, in which a critic that starts as the teacher gives the
+student no gradient), and a single healthy turn starts the count anew.
+"""
+
+from dataclasses import dataclass, field
+from statistics import median
+
+SILENT = 20  # turns in a row with a gradient of exactly 0, or with one and the same loss
+EXPLODED = 10  # critic's turns in a row ...
+EXPLOSION = 100.0  # ... above this multiple of the median of its first losses
+FIRST = 20  # how many losses that median is of
+WON = 100  # discriminator's turns in a row in which it tells apart at least this share of its logits
+TOLD_APART = 0.999
+
+RATES = {"student": "learning_rate", "critic": "critic_rate", "discriminator": "discriminator_rate"}
+
+
+class DeadRun(RuntimeError):
+    """A role that learns nothing any more; the state from before it is on disk where one was due."""
+
+
+@dataclass
+class Watch:
+    """Looks at every step's record. Counts start at zero when a run is resumed; `first` comes from its metrics."""
+
+    first: dict[str, list[float]] = field(default_factory=dict)  # the first losses of each role
+    last: dict[str, float] = field(default_factory=dict)
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, metrics: list[dict]) -> "Watch":
+        """With the first losses of a run that goes on."""
+        watch = cls()
+        for record in metrics:
+            for role, loss in losses_of(record).items():
+                watch.remember(role, loss)
+        return watch
+
+    @property
+    def worried(self) -> bool:
+        """Whether something looks wrong now: no good state should be written over."""
+        return any(self.counts.values())
+
+    def remember(self, role: str, loss: float) -> None:
+        self.last[role] = loss
+        if len(self.first.setdefault(role, [])) < FIRST:
+            self.first[role].append(loss)
+
+    def see(self, record: dict) -> None:
+        """Raises DeadRun, with a sentence, when a limit is reached."""
+        for role, loss in losses_of(record).items():
+            silent = record[f"{role}_gradient"] == 0 or loss == self.last.get(role)
+            reference = self.first.get(role, [])
+            exploded = len(reference) == FIRST and loss > EXPLOSION * median(reference)
+            self.count(role, "silent", silent, SILENT, record)
+            self.count(role, "exploded", role == "critic" and exploded, EXPLODED, record)
+            self.remember(role, loss)
+        if "told_apart" in record:
+            self.count("discriminator", "won", record["told_apart"] >= TOLD_APART, WON, record)
+
+    def count(self, role: str, what: str, bad: bool, limit: int, record: dict) -> None:
+        now = self.counts[role, what] = self.counts.get((role, what), 0) + 1 if bad else 0
+        if now >= limit:
+            raise DeadRun(sentence(role, what, limit, record))
+
+
+def losses_of(record: dict) -> dict[str, float]:
+    """{role: its loss} of those that had their turn in this step."""
+    roles = [key.removesuffix("_gradient") for key in record if key.endswith("_gradient")]
+    return {role: record["loss" if role == "student" else f"{role}_loss"] for role in roles}
+
+
+def sentence(role: str, what: str, limit: int, record: dict) -> str:
+    step, told = record["step"], record.get("told_apart", 0.0)
+    if role == "discriminator" and (what == "won" or told >= TOLD_APART):
+        return (
+            f"The discriminator has won: for {limit} of its turns up to step {step} it told every student's picture "
+            "from the target's, and the student learns nothing from it. Lower discriminator_rate or the adversarial "
+            "weight, or give the student a better start (start_lora)."
+        )
+    if what == "exploded":
+        return (
+            f"The critic does not follow the student any more: for {limit} turns up to step {step} its loss stayed "
+            f"above {EXPLOSION:g} times that of its first turns. Lower learning_rate or raise critic_rate, so that the "
+            "critic keeps up; or lower a critic_rate that is far too high."
+        )
+    return (
+        f"The {role} is dead: for {limit} turns up to step {step} its gradient was exactly 0 or its loss did not "
+        f"change by a bit. Lower {RATES.get(role, 'learning_rate')}, or take another precision."
+    )
