@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from math import cos, pi
 
+OPTIMIZERS = ("adamw", "adamw8bit")
 PRECISIONS = ("fp32", "bf16", "fp16")
 # "steps" is where to stop and where the cosine ends; the others change how a step is run, not which steps there are.
 MAY_CHANGE_ON_RESUME = ("steps", "learning_rate", "precision", "save_every", "keep_last", "preview_every")
@@ -36,6 +37,8 @@ class TrainConfig:
     save_every: int = 500
     keep_last: int = 2
     preview_every: int = 100
+    optimizer: str = "adamw"  # or "adamw8bit", with bitsandbytes
+    layers: str = "all"  # which layers get a LoRA: see host/layers.py
     keep: str = "last"  # what becomes the product: the "last" weights, or the "best" by the held-out trajectory error
 
     def __post_init__(self):
@@ -48,6 +51,7 @@ class TrainConfig:
             self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}."
         )
         require(self.decay in ("constant", "cosine"), f"decay must be constant or cosine, got {self.decay!r}.")
+        require(self.optimizer in OPTIMIZERS, f"optimizer must be adamw or adamw8bit, got {self.optimizer!r}.")
         require(self.keep in ("last", "best"), f"keep must be last or best, got {self.keep!r}.")
         require(self.warmup >= 0 and self.clip > 0, "warmup must not be negative, and clip must be positive.")
 
@@ -61,6 +65,7 @@ class TrainConfig:
 def check_resume(old: dict, new: dict, folder: str) -> None:
     """Refuse to resume a run under settings that would make it another run, and name them."""
     new = json.loads(json.dumps(new))  # as the file has them: lists for tuples
+    old = {**asdict(TrainConfig()), **old}  # a run of before a setting existed has its default
     changed = [
         f"{key} ({old.get(key)!r} -> {value!r})"
         for key, value in new.items()

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 import torch
 from torch import Tensor
 
+from . import optimizers
 from . import state as states
 from .config import TrainConfig, check_resume, require
 from .data import Examples, make_batch
@@ -42,7 +43,7 @@ class Trainer:
         self.parameters = {role: self.roles.parameters(role) for role in sorted(self.method.trained)}
         self.averaged = self.roles.parameters("target") if self.config.ema_decay else {}
         self.optimizers = {
-            role: torch.optim.AdamW(ps.values(), lr=self.config.learning_rate, weight_decay=0.0)
+            role: optimizers.make(self.config.optimizer, ps.values(), self.config.learning_rate)
             for role, ps in self.parameters.items()
         }
         self.scaler = make_scaler(self.config.precision, self.device)

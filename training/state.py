@@ -136,6 +136,11 @@ def unpack(tensors: dict[str, Tensor], parameters: dict, optimizers: dict) -> No
             prefix = f"optimizer.{role}.{name}."
             moments = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
             if moments:
-                optimizer.state[parameter] = {
-                    key: value if key == "step" else value.to(parameter) for key, value in moments.items()
-                }
+                optimizer.state[parameter] = {k: restored(k, v, parameter.device) for k, v in moments.items()}
+
+
+def restored(key: str, saved: Tensor, device: torch.device):
+    """A moment in its own dtype (8-bit ones with their tables) on the device; the count as AdamW or 8-bit AdamW has it."""
+    if key != "step":
+        return saved.to(device)
+    return saved if saved.is_floating_point() else int(saved)
