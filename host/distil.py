@@ -10,6 +10,7 @@ from comfy import model_management
 from torch import Tensor
 
 from ..samplers.schedule import SCHEDULES, is_flow
+from ..training import optimizers
 from ..training.config import TrainConfig, check_resume, require
 from ..training.data import Examples, make_batch
 from ..training.heldout import HeldOut
@@ -19,7 +20,7 @@ from ..training.path import Path as NoisePath
 from ..training.roles import LoraRoles, checkpoint_blocks
 from ..training.state import RunFolder
 from ..weights import keys
-from . import dataset, folders, loras, models, products, rewards
+from . import dataset, folders, layers, loras, models, products, rewards
 from .preview import Preview
 from .progress import Progress, throw_if_cancelled
 
@@ -68,6 +69,8 @@ class Job:
             bool(models.lora_targets(self.model)),
             "FewStepDistill: the model is no U-Net of SD1.5, SD2 or SDXL, the only kinds it can train yet. Load one.",
         )
+        layers.chosen(self.model, self.config.layers)
+        optimizers.check(self.config.optimizer)
         require(
             self.vae is not None or not self.method.feedback,
             "FewStepDistill: rewards look at pictures. Connect the vae input.",
@@ -172,7 +175,7 @@ def lora_roles(job: Job, copy: models.TrainingCopy, examples: Examples) -> LoraR
     """Every role of the method on the one copy; the target only with a moving average."""
     config = job.config
     names = tuple(role for role in job.method.roles if role != "target" or config.ema_decay)
-    targets = models.lora_targets(job.model)
+    targets = layers.chosen(job.model, config.layers)
     roles = LoraRoles(copy.net, copy.denoise, targets, config.rank, config.alpha, names, config.seed)
     if job.start:
         start_from(job, roles)
@@ -188,6 +191,7 @@ def lora_roles(job: Job, copy: models.TrainingCopy, examples: Examples) -> LoraR
 def start_from(job: Job, roles: LoraRoles) -> None:
     """Let the adapters begin as an earlier LoRA instead of as the teacher; the critic still begins as the teacher."""
     tensors, _ = loras.read(job.start, "FewStepDistill")
+    layers.check_start(job.model, job.config.layers, tensors, job.start)
     names, scale = models.diffusers_names(job.model), job.config.alpha / job.config.rank
     for role in (role for role in roles.roles if role != "critic"):
         try:

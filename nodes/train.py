@@ -1,7 +1,7 @@
 """The node that trains."""
 
 from ..host import distil, folders, products
-from ..training.config import TrainConfig, require
+from ..training.config import OPTIMIZERS, TrainConfig, require
 from . import report
 from .data import DATA
 from .methods import METHOD
@@ -88,6 +88,18 @@ class FewStepDistill:
                 "start_file": (
                     "STRING",
                     {"forceInput": True, "tooltip": "The lora_name of another FewStep Distill, instead of start_lora."},
+                ),
+                "optimizer": (
+                    list(OPTIMIZERS),
+                    {"tooltip": "adamw8bit keeps its moments in a quarter of the memory; needs bitsandbytes."},
+                ),
+                "layers": (
+                    "STRING",
+                    {
+                        "default": "all",
+                        "tooltip": "What gets a LoRA: all, attention, feed-forward, convolutions, or parts of "
+                        "diffusers' names (to_q, to_v: SwiftBrush), by commas. Fewer are smaller and learn less.",
+                    },
                 ),
             },
         }

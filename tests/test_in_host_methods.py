@@ -113,3 +113,55 @@ def test_the_best_weights_are_kept_and_come_back(tiny, tmp_path):  # noqa: F811
     assert step < 3 and error < float("inf")
     first, _ = run(tiny, tmp_path / "first", METHODS["ImagineFlash"](), steps=step, **options)
     assert all(torch.equal(tensor, ruined.tensors[key]) for key, tensor in first.tensors.items())
+
+
+def modules(result) -> set[str]:
+    return {key.split(".")[0].removeprefix("lora_unet_") for key in result.tensors}
+
+
+@pytest.mark.parametrize(
+    "layers, parts",
+    [
+        ("to_q, to_v", ("to_q", "to_v")),
+        ("attention", ("attn1", "attn2")),
+        ("feed-forward, attn2", ("_ff_", "attn2")),
+        ("convolutions", ("resnets", "downsamplers", "upsamplers")),
+    ],
+)
+def test_only_the_chosen_layers_get_a_lora(layers, parts, tiny):  # noqa: F811
+    from fewstep.host import layers as chosen
+    from fewstep.host import models
+
+    names = models.diffusers_names(tiny[0])
+    found = [names[name].replace(".", "_") for name in chosen.chosen(tiny[0], layers)]
+    whole = [names[name].replace(".", "_") for name in models.lora_targets(tiny[0])]
+    assert found == [name for name in whole if any(part in name for part in parts)] and len(found) < len(whole)
+    assert chosen.chosen(tiny[0], "all") == models.lora_targets(tiny[0])
+
+
+@pytest.mark.parametrize("layers, message", [("to_x", 'names "to_x"'), (" , ", "layers is empty")])
+def test_layers_that_do_not_exist_are_refused(layers, message, tiny, tmp_path):  # noqa: F811
+    with pytest.raises(ValueError, match=message):
+        run(tiny, tmp_path, METHODS["SwiftBrush"](), layers=layers)
+
+
+def test_a_run_on_some_layers_is_named_and_can_be_started_from(tiny, tmp_path, monkeypatch):  # noqa: F811
+    """In the recipe; another choice is refused; a LoRA on more layers is no start, one on these layers is."""
+    import json
+
+    from fewstep.host import distil, folders
+    from fewstep.host import layers as chosen
+    from test_in_host import short_lora
+
+    result, job = run(tiny, tmp_path, METHODS["ImagineFlash"](), steps=1, layers="to_q, to_v")
+    assert len(modules(result)) == len(chosen.chosen(tiny[0], "to_q, to_v"))
+    assert all(name.endswith(("to_q", "to_v")) for name in modules(result))
+    assert json.loads(distil.products.metadata(job)["fewstep"])["recipe"]["layers"] == "to_q, to_v"
+    with pytest.raises(ValueError, match="layers \\('to_q, to_v' -> 'attention'\\)"):
+        run(tiny, tmp_path, METHODS["ImagineFlash"](), steps=2, layers="attention")
+    with pytest.raises(ValueError, match='also changes 87 layers outside of "to_q, to_v".*Set layers to all'):
+        short_lora(tiny, tmp_path / "more", start="fewstep-tiny-sd-lcm-lora.safetensors", rank=32, layers="to_q, to_v")
+    file = str(tmp_path / "loras" / result.name)
+    monkeypatch.setattr(folders, "full_path", lambda kind, name: file)
+    again = short_lora(tiny, tmp_path / "same", steps=1, start="mine", layers="to_q, to_v", learning_rate=1e-9)
+    assert all(torch.allclose(again.tensors[key], tensor, atol=1e-6) for key, tensor in result.tensors.items())

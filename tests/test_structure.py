@@ -21,7 +21,7 @@ HOST_MODULES = {"comfy", "folder_paths", "latent_preview", "nodes", "server", "e
 THIRD_PARTY = {
     "samplers": {"torch"},
     "weights": {"torch", "safetensors"},
-    "training": {"torch", "peft", "kornia"},
+    "training": {"torch", "peft", "kornia", "bitsandbytes"},
 }
 STANDARD = set(__import__("sys").stdlib_module_names)
 FILES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]

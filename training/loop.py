@@ -146,7 +146,8 @@ class Trainer:
     def require_finite(self, role: str, what: str, value: float) -> None:
         """Stop before the weights are touched, so that the state of the last step stays good."""
         if not math.isfinite(value):
-            whose, rate = ("", "the learning rate") if role == "student" else (f"{role}'s ", RATES.get(role, "the learning rate"))
+            whose = "" if role == "student" else f"{role}'s "
+            rate = "the learning rate" if role == "student" else RATES.get(role, "its rate")
             raise NonFiniteLoss(
                 f"The {whose}{what} became {value} at step {self.step + 1}. The state of step {self.step} is kept: "
                 f"lower {rate}, or use bf16 or fp32, and resume."

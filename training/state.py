@@ -140,7 +140,7 @@ def unpack(tensors: dict[str, Tensor], parameters: dict, optimizers: dict) -> No
 
 
 def restored(key: str, saved: Tensor, device: torch.device):
-    """A moment in its own dtype (8-bit ones with their tables) on the device; the count as AdamW or 8-bit AdamW has it."""
+    """A moment in its own dtype (8-bit ones with their tables) on the device; the count as its optimizer has it."""
     if key != "step":
         return saved.to(device)
     return saved if saved.is_floating_point() else int(saved)
