@@ -1,6 +1,7 @@
 """Make `import fewstep` work; the real host is a fixture that tests ask for by name."""
 
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -44,13 +45,18 @@ def device(request):
 
 @pytest.fixture(scope="session")
 def host(tmp_path_factory):
-    """A real ComfyUI server: the embedded one or COMFYUI_DIR (with COMFYUI_PYTHON), on FEWSTEP_TEST_DEVICE."""
+    """A real ComfyUI server: the embedded one or COMFYUI_DIR (with COMFYUI_PYTHON), on FEWSTEP_TEST_DEVICE.
+
+    It knows one model class more than a user's: the small SDXL of tests/tiny_sdxl.
+    """
     from launcher import server
 
     options = {"device": os.environ.get("FEWSTEP_TEST_DEVICE", "cpu")}
     if os.environ.get("COMFYUI_DIR"):
         options |= {"comfyui": os.environ["COMFYUI_DIR"], "python": os.environ.get("COMFYUI_PYTHON")}
-    with server.host(workdir=tmp_path_factory.mktemp("host"), **options) as running:
+    workdir = tmp_path_factory.mktemp("host")
+    shutil.copytree(ROOT / "tests" / "tiny_sdxl", workdir / "custom_nodes" / "tiny_sdxl")
+    with server.host(workdir=workdir, **options) as running:
         yield running
 
 

@@ -1,7 +1,7 @@
 """Turn a workflow of the API format into the format users open in the page (positions, sockets, positional widgets).
 
 Run it after changing workflows/api (`python tests/ui_format.py`): it starts the host, asks it for its nodes, and writes
-workflows/*.json. A test checks that both folders agree.
+workflows/*.json. A test checks that both folders agree. A node's `_meta.note` becomes a Note left of the graph.
 """
 
 import json
@@ -9,10 +9,32 @@ import sys
 import tempfile
 from pathlib import Path
 
+import family_workflows
+
 ROOT = Path(__file__).resolve().parent.parent
 STOCK_ONLY = {"base_text_to_image"}  # for the demo; users have the host's own template
+NEWER_NODES = ROOT / "tests" / "newer_nodes.json"  # nodes the embedded host lacks, as a newer one describes them
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
-WIDTH, HEIGHT_OF_ROW, GAP = 320, 26, 60
+WIDTH, HEIGHT_OF_ROW, ROWS_OF_TEXT, GAP = 320, 26, 4, 60
+NOTE_WIDTH, NOTE_LETTERS, NOTE_LINE = 440, 54, 19
+
+
+def api_files() -> list[Path]:
+    """Every workflow in the API format: the tiny base's, and those for published files."""
+    return [*sorted((ROOT / "workflows" / "api").glob("*.json")), *sorted(family_workflows.FOLDER.glob("*.json"))]
+
+
+def twin_of(file: Path) -> Path:
+    """The page's file of an API workflow."""
+    family = file.parent == family_workflows.FOLDER
+    return ROOT / "workflows" / (f"family_{file.name}" if family else file.name)
+
+
+def nodes_for(file: Path, object_info: dict) -> dict:
+    """object_info, completed from a newer host's where the workflow wants one and this host is too old for it."""
+    if file.stem not in family_workflows.UPSTREAM or "FluxGuidance" in object_info:
+        return object_info
+    return {**object_info, **json.loads(NEWER_NODES.read_text(encoding="utf-8"))}
 
 
 def inputs_of(info: dict) -> dict[str, list]:
@@ -20,9 +42,19 @@ def inputs_of(info: dict) -> dict[str, list]:
     return {**info["input"].get("required", {}), **info["input"].get("optional", {})}
 
 
+def options_of(spec: list) -> dict:
+    return spec[1] if len(spec) > 1 else {}
+
+
+def choices_of(spec: list) -> list | None:
+    """What a list widget offers; None for others. Newer nodes say "COMBO" and put the list into the options."""
+    if isinstance(spec[0], list):
+        return spec[0]
+    return options_of(spec).get("options") if spec[0] == "COMBO" else None
+
+
 def is_widget(spec: list) -> bool:
-    kind, options = spec[0], spec[1] if len(spec) > 1 else {}
-    return (isinstance(kind, list) or kind in WIDGETS) and not options.get("forceInput")
+    return (isinstance(spec[0], list) or spec[0] in WIDGETS) and not options_of(spec).get("forceInput")
 
 
 def is_link(value) -> bool:
@@ -41,13 +73,39 @@ def widget_values(specs: dict, values: dict) -> list:
     for name, spec in specs.items():
         if not is_widget(spec):
             continue
-        options = spec[1] if len(spec) > 1 else {}
-        default = spec[0][0] if isinstance(spec[0], list) and spec[0] else options.get("default")
+        options, choices = options_of(spec), choices_of(spec)
+        default = options.get("default", choices[0] if choices else None)
         value = values.get(name, default)
-        found.append(options.get("default", default) if is_link(value) else value)
+        found.append(default if is_link(value) else value)
         if options.get("control_after_generate") or name in ("seed", "noise_seed") and spec[0] == "INT":
             found.append("fixed")
     return found
+
+
+def height_of(specs: dict, sockets: int, widgets: int) -> int:
+    """Pixels: sockets above widgets, and a text field is higher than a line."""
+    fields = sum(bool(options_of(spec).get("multiline")) for spec in specs.values() if is_widget(spec))
+    return 40 + HEIGHT_OF_ROW * (sockets + widgets + (ROWS_OF_TEXT - 1) * fields)
+
+
+def note_node(key: int, text: str) -> dict:
+    """The page's own Note, left of everything."""
+    lines = sum(-(-max(len(line), 1) // NOTE_LETTERS) for line in text.split("\n"))
+    return {
+        "id": key,
+        "type": "Note",
+        "pos": [-NOTE_WIDTH - GAP, 0],
+        "size": [NOTE_WIDTH, 60 + NOTE_LINE * lines],
+        "flags": {},
+        "order": 0,
+        "mode": 0,
+        "inputs": [],
+        "outputs": [],
+        "properties": {"text": ""},
+        "widgets_values": [text],
+        "color": "#432",
+        "bgcolor": "#653",
+    }
 
 
 def to_ui(workflow: dict, object_info: dict) -> dict:
@@ -61,7 +119,7 @@ def to_ui(workflow: dict, object_info: dict) -> dict:
             value = node["inputs"].get(name)
             if is_widget(spec) and not is_link(value):
                 continue
-            kind = "COMBO" if isinstance(spec[0], list) else spec[0]
+            kind = "COMBO" if choices_of(spec) is not None else spec[0]
             socket = {"name": name, "type": kind, "link": None}
             if is_widget(spec):
                 socket["widget"] = {"name": name}
@@ -72,7 +130,7 @@ def to_ui(workflow: dict, object_info: dict) -> dict:
                 links.append([len(links) + 1, int(value[0]), value[1], int(key), len(sockets), socket["type"]])
             sockets.append(socket)
         widgets = widget_values(specs, node["inputs"])
-        height = 40 + HEIGHT_OF_ROW * (max(len(sockets), len(info["output"])) + len(widgets))
+        height = height_of(specs, max(len(sockets), len(info["output"])), len(widgets))
         top = columns.get(column, 0)
         columns[column] = top + height + GAP
         outputs = [{"name": n, "type": t, "links": []} for n, t in zip(info["output_name"], info["output"])]
@@ -91,13 +149,19 @@ def to_ui(workflow: dict, object_info: dict) -> dict:
                 "widgets_values": widgets,
             }
         )
+    return assembled(nodes, links, [node["_meta"]["note"] for node in workflow.values() if "_meta" in node])
+
+
+def assembled(nodes: list[dict], links: list[list], notes: list[str]) -> dict:
+    """The page's file: each output knows its links, and the notes stand beside."""
     by_id = {node["id"]: node for node in nodes}
     for link in links:
         by_id[link[1]]["outputs"][link[2]]["links"].append(link[0])
+    last = max(by_id)
     return {
-        "last_node_id": max(by_id),
+        "last_node_id": last + len(notes),
         "last_link_id": len(links),
-        "nodes": nodes,
+        "nodes": [*nodes, *(note_node(last + 1 + i, text) for i, text in enumerate(notes))],
         "links": links,
         "groups": [],
         "config": {},
@@ -113,10 +177,10 @@ def main() -> None:
 
     with server.host(workdir=tempfile.mkdtemp(prefix="fewstep-ui-")) as host:
         object_info = host.client().object_info()
-    for file in sorted((ROOT / "workflows" / "api").glob("*.json")):
+    for file in api_files():
         if file.stem not in STOCK_ONLY:
-            text = json.dumps(to_ui(json.loads(file.read_text(encoding="utf-8")), object_info), indent=1)
-            (ROOT / "workflows" / file.name).write_text(text + "\n", encoding="utf-8")
+            twin = to_ui(json.loads(file.read_text(encoding="utf-8")), nodes_for(file, object_info))
+            twin_of(file).write_text(json.dumps(twin, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
