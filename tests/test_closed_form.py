@@ -3,6 +3,8 @@
 The data are Gaussian, mean 0.4 and deviation 0.5, or a single point (deviation 0).
 """
 
+import math
+
 import pytest
 import torch
 from fake_host import Model
@@ -14,13 +16,18 @@ from fewstep.samplers.tcd import inner_sigma, sample_tcd
 
 pytest.importorskip("comfy", reason="the embedded host is not installed here")
 MEAN, STD = 0.4, 0.5
-KINDS = ("eps", "v", "v, zero SNR", "flow", "flow, shift 3")
+KINDS = ("eps", "v", "v, zero SNR", "flow", "flow, shift 3", "flow, Flux")
+FLOWS = [kind for kind in KINDS if kind.startswith("flow")]
 
 
 def sampling_of(kind: str):
     """The host's own model_sampling object, built as the host builds it."""
     from comfy import model_sampling as host
 
+    if kind == "flow, Flux":
+        made = type("Flux", (getattr(host, "ModelSamplingFlux", FluxSampling), host.CONST), {})()
+        made.set_parameters(shift=0.8)  # of a picture of about 0.6 megapixels
+        return made
     if kind.startswith("flow"):
         made = type("Flow", (host.ModelSamplingDiscreteFlow, host.CONST), {})()
         made.set_parameters(shift=3.0 if "shift" in kind else 1.0)
@@ -30,6 +37,22 @@ def sampling_of(kind: str):
     if "zero" in kind:
         made.set_sigmas(zero_terminal(made.sigmas))
     return made
+
+
+class FluxSampling(torch.nn.Module):
+    """Flux's time shift, for hosts from before Flux: sigma = e^mu / (e^mu + 1/t - 1), and the time is sigma itself."""
+
+    def set_parameters(self, shift: float):
+        self.mu = shift
+
+    def sigma(self, t):
+        return math.exp(self.mu) / (math.exp(self.mu) + 1 / t - 1)
+
+    def timestep(self, sigma):
+        return sigma
+
+    def percent_to_sigma(self, percent: float) -> float:
+        return float(self.sigma(1 - percent)) if percent < 1 else 0.0
 
 
 def zero_terminal(sigmas: torch.Tensor) -> torch.Tensor:
@@ -113,7 +136,7 @@ def test_mean_and_variance_of_the_noisy_samplers(kind, eta):
     assert made.std() == pytest.approx(float(variance.sqrt()), rel=0.015)
 
 
-@pytest.mark.parametrize("kind", ["v, zero SNR", "flow", "flow, shift 3"])
+@pytest.mark.parametrize("kind", ["v, zero SNR", *FLOWS])
 def test_noise_correction_does_nothing_where_the_start_is_pure_noise(kind):
     model = model_of(kind)
     noise, x, sigmas = start(model, [999, 666, 332])
@@ -135,3 +158,13 @@ def test_noise_correction_matters_where_the_schedule_leaks(kind):
     model = model_of(kind)
     _, x, sigmas = start(model, [999, 666, 332])
     assert (sample_imagine_flash(model, x, sigmas, {}) - sample_ddim(model, x, sigmas, {})).abs().mean() > 0.005
+
+
+@pytest.mark.parametrize("mu", [0.5, 0.8, 1.15])
+def test_the_flux_shift_reaches_the_schedule(mu):
+    """The trailing list under e^mu / (e^mu + 1/t - 1) with t = (timestep + 1) / 1000: even times, shifted."""
+    sampling = sampling_of("flow, Flux")
+    sampling.set_parameters(shift=mu)
+    made = schedule.sigmas_of(sampling, schedule.trailing_timesteps(4))
+    shifted = [math.exp(mu) * t / (1 + (math.exp(mu) - 1) * t) for t in (1, 0.75, 0.5, 0.25, 0)]
+    assert torch.allclose(made, torch.tensor(shifted), atol=1e-6)

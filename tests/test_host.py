@@ -47,8 +47,18 @@ SHORT = {file.stem: {"node_3": {"count": 16}, "node_5": QUICK} for file in API i
 SHORT["distil_chain"]["node_11"] = QUICK
 
 
+def draw_canvas(host, left: int = 18) -> None:
+    """The sketch that the live canvas loads: a red disc on white."""
+    from PIL import Image, ImageDraw
+
+    canvas = Image.new("RGB", (96, 96), "white")
+    ImageDraw.Draw(canvas).ellipse((left, 24, left + 48, 72), fill=(200, 40, 30))
+    canvas.save(host.workdir / "input" / "fewstep_canvas.png")
+
+
 @pytest.mark.parametrize("file", API, ids=lambda file: file.stem)
-def test_every_api_workflow_makes_pictures(file, client):
+def test_every_api_workflow_makes_pictures(file, client, host):
+    draw_canvas(host)
     made = pictures(client, api(file.stem, **SHORT.get(file.stem, {})))
     assert made
     for found in made.values():
@@ -88,6 +98,20 @@ def test_every_widget_has_a_tooltip_or_speaks_for_itself(object_info):
             assert info["description"], name
             for widget, spec in inputs_of(info).items():
                 assert widget in plain or (len(spec) > 1 and spec[1].get("tooltip")), (name, widget)
+
+
+def test_the_live_canvas_follows_the_sketch(client, host):
+    """One step: the thing is where the disc is, in the prompt's colour, and a stroke elsewhere moves it."""
+    centres = []
+    for left in (4, 44):
+        draw_canvas(host, left)
+        ((picture,),) = pictures(client, api("live_canvas")).values()
+        assert_is_a_picture(picture)
+        ink = 1 - picture.min(axis=2)
+        centres.append((ink * numpy.arange(96)).sum() / ink.sum())
+        red, green, blue = (picture * ink[..., None]).sum(axis=(0, 1)) / ink.sum()
+        assert red > green > blue  # orange: the disc is red, the prompt a tangerine
+    assert centres[0] < 40 and centres[1] > 56
 
 
 def test_four_steps_of_the_student_are_far_from_grey_and_differ_by_seed(client):
@@ -329,6 +353,52 @@ def test_noise_correction_around_a_stock_sampler(client):
     }
     ours = numpy.array(pictures(client, workflow)["fewstep_corrected"])
     assert abs(ours - corrected).max() <= 2 / 255
+
+
+def test_segment_floors_in_a_files_metadata_reach_the_sampler(client, host):
+    """A 4-segment student: FewStepLoadLora equals the stock loader with TCD on 999, 739, 499, 239; no other list does."""
+    from safetensors.torch import load_file, save_file
+
+    sampling = {"family": "four segments", "sampler": "tcd", "schedule": "segments", "steps": [4, 4], "best_steps": 4}
+    sampling |= {"cfg": 1.0, "cfg_range": [1.0, 1.0], "eta": 0.3}
+    name = "four-segments.safetensors"
+    tensors = load_file(ROOT / "assets" / "loras" / "fewstep-tiny-sd-lcm-lora.safetensors")
+    save_file(tensors, host.workdir / "models" / "loras" / name, {"fewstep": json.dumps({"sampling": sampling})})
+    (ours,) = pictures(client, sampled_with(name))["fewstep_4_steps"]
+
+    def by_hand(timesteps: str) -> numpy.ndarray:
+        workflow = sampled_with(name)
+        inputs = {"model": ["1", 0], "lora_name": name, "strength_model": 1.0}
+        workflow["40"] = {"class_type": "LoraLoaderModelOnly", "inputs": inputs}
+        schedule = {"schedule": "explicit", "steps": 4, "denoise": 1.0, "original_steps": 50, "timesteps": timesteps}
+        workflow["41"] = {"class_type": "FewStepSchedule", "inputs": {"model": ["40", 0], **schedule}}
+        options = {"method": "tcd", "eta": 0.3, "noise_seed": -1}
+        workflow["42"] = {"class_type": "FewStepSampler", "inputs": options}
+        workflow["6"]["inputs"].update(model=["40", 0], sigmas=["41", 0], sampler=["42", 0])
+        return pictures(client, workflow)["fewstep_4_steps"][0]
+
+    assert abs(by_hand("999, 739, 499, 239") - ours).max() <= 1 / 255
+    assert abs(by_hand("999, 749, 499, 249") - ours).max() > 2 / 255
+
+
+def test_flux_sampling_is_walked_as_the_stock_euler_walks_it(client, object_info):
+    """The base behind the host's ModelSamplingFlux: on flow models ddim is Euler's step, and LCM is another."""
+    if "ModelSamplingFlux" not in object_info:
+        pytest.skip("this host is from before Flux")
+    shift = {"model": ["1", 0], "max_shift": 1.15, "base_shift": 0.5, "width": 1024, "height": 1024}
+    schedule = {"schedule": "trailing", "steps": 4, "denoise": 1.0, "original_steps": 50, "timesteps": "999"}
+    made = {}
+    for method in ("euler", "ddim", "lcm"):
+        workflow = api("text_to_image_4_steps", node_5={"batch_size": 1})
+        workflow["40"] = {"class_type": "ModelSamplingFlux", "inputs": shift}
+        workflow["41"] = {"class_type": "FewStepSchedule", "inputs": {"model": ["40", 0], **schedule}}
+        ours = {"class_type": "FewStepSampler", "inputs": {"method": method, "eta": 0.3, "noise_seed": -1}}
+        stock = {"class_type": "KSamplerSelect", "inputs": {"sampler_name": method}}
+        workflow["42"] = stock if method == "euler" else ours
+        workflow["6"]["inputs"].update(model=["40", 0], sigmas=["41", 0], sampler=["42", 0])
+        (made[method],) = pictures(client, workflow)["fewstep_4_steps"]
+    assert abs(made["ddim"] - made["euler"]).max() <= 1 / 255
+    assert abs(made["lcm"] - made["euler"]).mean() > 0.005
 
 
 def sampled_with(name: str) -> dict:
