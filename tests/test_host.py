@@ -356,7 +356,7 @@ def test_noise_correction_around_a_stock_sampler(client):
 
 
 def test_segment_floors_in_a_files_metadata_reach_the_sampler(client, host):
-    """A 4-segment student: FewStepLoadLora equals the stock loader with TCD on 999, 739, 499, 239; no other list does."""
+    """A 4-segment student: as the stock loader with TCD on 999, 739, 499, 239, and as on no other list."""
     from safetensors.torch import load_file, save_file
 
     sampling = {"family": "four segments", "sampler": "tcd", "schedule": "segments", "steps": [4, 4], "best_steps": 4}
