@@ -1,5 +1,6 @@
 """Whole few-step models from files: which names the file speaks, what of it fits, and the patches it needs."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -7,7 +8,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..samplers.guidance_embedding import GuidedTimestep
+from ..weights import checks, unet_names
 from . import folders
+from .progress import throw_if_cancelled
 
 KINDS = ("checkpoints", "diffusion_models", "unet")
 CHECKPOINT = "model.diffusion_model."
@@ -18,16 +21,24 @@ PROJECTION = "cond_proj.weight"
 
 @dataclass(frozen=True)
 class Header:
-    """Names and metadata of a file, and its guidance projection [channels, width] where it has one."""
+    """Names, sizes and metadata of a file, and its guidance projection [channels, width] where it has one."""
 
     path: str
-    keys: list[str]
+    shapes: dict[str, tuple[int, ...]]
     metadata: dict[str, str]
     projection: Tensor | None
 
     @property
+    def keys(self) -> list[str]:
+        return list(self.shapes)
+
+    @property
     def is_checkpoint(self) -> bool:
         return any(key.startswith(CHECKPOINT) for key in self.keys)
+
+    @property
+    def is_diffusers(self) -> bool:
+        return not self.is_checkpoint and self.has(("down_blocks.",))
 
     def has(self, prefixes: tuple[str, ...]) -> bool:
         return any(key.startswith(prefixes) for key in self.keys)
@@ -56,14 +67,24 @@ def read(name: str) -> Header:
         )
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            keys = list(file.keys())
-            found = next((key for key in keys if key.endswith(PROJECTION)), None)
-            header = Header(path, keys, file.metadata() or {}, file.get_tensor(found) if found else None)
+            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (not a dict)
+            found = next((key for key in shapes if key.endswith(PROJECTION)), None)
+            header = Header(path, shapes, file.metadata() or {}, file.get_tensor(found) if found else None)
     except (SafetensorError, OSError) as error:
         raise ValueError(f"cannot be read as a safetensors file ({error}). Download it again.") from error
+    if header.has(("controlnet_cond_embedding.", "control_model.", "controlnet_down_blocks.")):
+        raise ValueError("is a ControlNet, not a whole model. It goes into the stock Load ControlNet Model.")
     if not header.has((CHECKPOINT, "down_blocks.", "input_blocks.")):
         raise ValueError("holds no diffusion model. A LoRA goes into FewStep Load LoRA.")
     return header
+
+
+def check_values(header: Header) -> None:
+    """Raise ValueError for weights that are not finite, before the host is given them; reads the file once."""
+    with safe_open(header.path, framework="pt", device="cpu") as file:
+        for key in header.shapes:
+            throw_if_cancelled()
+            checks.check_finite(key, file.get_tensor(key))
 
 
 def load(header: Header) -> tuple:
@@ -74,6 +95,8 @@ def load(header: Header) -> tuple:
         if header.is_checkpoint:
             parts = {"output_vae": header.has(VAE), "output_clip": header.has(CLIP)}
             loaded = comfy.sd.load_checkpoint_guess_config(header.path, **parts)[:3]
+        elif header.is_diffusers:
+            loaded = (load_diffusers(header), None, None)
         else:
             reader = getattr(comfy.sd, "load_diffusion_model", None) or comfy.sd.load_unet
             loaded = (reader(header.path), None, None)
@@ -86,18 +109,33 @@ def load(header: Header) -> tuple:
     return loaded
 
 
-def match(model, header: Header) -> tuple[list[str], list[str]]:
-    """(matched, unmatched) names: of the file's network tensors, and what the network has but the file has not."""
+def load_diffusers(header: Header):
+    """A U-Net in diffusers' names, given to the host in ldm's: it then finds any size in the tensors themselves."""
+    import comfy.sd
     from comfy import utils
 
-    expected = {key.removeprefix("diffusion_model.") for key in model.model.state_dict() if "diffusion_model." in key}
+    names = unet_names.to_ldm(header.keys)
+    tensors = {names[key]: tensor for key, tensor in utils.load_torch_file(header.path).items()}
+    tensors = {key: tensor for key, tensor in tensors.items() if not key.endswith(PROJECTION)}
+    reader = getattr(comfy.sd, "load_diffusion_model_state_dict", None) or comfy.sd.load_unet_state_dict
+    return reader(tensors)
+
+
+def match(model, header: Header) -> tuple[list[str], list[str]]:
+    """(matched, unmatched) names: of the file's network tensors, and what the network has but the file has not.
+
+    A tensor of another size than the network's is unmatched too.
+    """
+    state = model.model.state_dict()
+    expected = {key.removeprefix("diffusion_model."): t.shape for key, t in state.items() if "diffusion_model." in key}
     prefix = CHECKPOINT if header.is_checkpoint else ""
-    given = {key.removeprefix(prefix) for key in header.keys if key.startswith(prefix)}
-    given = {key for key in given if not key.endswith(PROJECTION)}
-    if header.has(("down_blocks.",)):
-        table = utils.unet_to_diffusers(model.model.model_config.unet_config)
-        given = {table.get(key, key) for key in given}
-    return sorted(given & expected), sorted(given ^ expected)
+    given = {key.removeprefix(prefix): s for key, s in header.shapes.items() if key.startswith(prefix)}
+    given = {key: shape for key, shape in given.items() if not key.endswith(PROJECTION)}
+    if header.is_diffusers:
+        names = unet_names.to_ldm(list(given))
+        given = {names[key]: shape for key, shape in given.items()}
+    same = {key for key in given.keys() & expected.keys() if math.prod(given[key]) == expected[key].numel()}
+    return sorted(same), sorted((given.keys() | expected.keys()) - same)
 
 
 def with_guidance(model, projection: Tensor, guidance: float):

@@ -7,22 +7,40 @@ from torch import Tensor
 
 from ..samplers import schedule
 from ..samplers.schedule import SCHEDULES
-from ..weights import checks, families, io, keys
-from . import folders
+from ..weights import bases, checks, families, io, keys, peft_alpha
+from . import folders, models
 
-FAMILIES = {64: "the tiny base", 768: "SD1.5", 1024: "SD2.x", 2048: "SDXL"}
+BASES = {  # by the host's own classes of models; a subclass not named here counts as its parent
+    "FewStepTinySD": bases.TINY,
+    "SD15": "SD1.5",
+    "SD20": "SD2.x",
+    "SDXLRefiner": "the SDXL refiner",
+    "SSD1B": "SSD-1B",
+    "Segmind_Vega": "Segmind Vega",
+    "KOALA_700M": "KOALA",
+    "KOALA_1B": "KOALA",
+    "SDXL": "SDXL",
+    "SD3": "SD3",
+    "Flux": "Flux",
+    "WAN21_T2V": "Wan",
+    "QwenImage": "Qwen-Image",
+    "LTXAV": "LTX-2",
+    "LTXV": "LTX-Video",
+}
 
 
 @dataclass(frozen=True)
 class Match:
-    """Modules of a file that the model (or its text encoder) knows, and those it does not."""
+    """What of a file the model knows: modules of its network, and how many tensors they are. Alphas are not counted."""
 
     matched: list[str]
     unmatched: list[str]
+    tensors: tuple[int, int]  # (matched, not) of the network
+    text: tuple[int, int]  # (matched, not) of the text encoder; without a CLIP none matches
 
     @property
     def share(self) -> float:
-        return len(self.matched) / max(len(self.matched) + len(self.unmatched), 1)
+        return self.tensors[0] / max(sum(self.tensors), 1)
 
 
 def read(name: str, node: str) -> tuple[dict, dict]:
@@ -37,16 +55,17 @@ def read(name: str, node: str) -> tuple[dict, dict]:
     except ValueError as error:
         raise ValueError(f"{node}: {error}") from error
     try:
-        tensors = keys.to_kohya(tensors)
+        tensors = keys.to_kohya(peft_alpha.with_alphas(tensors, metadata))
         checks.check(tensors)
         return tensors, metadata
     except ValueError as error:
         raise ValueError(f'{node}: "{name}": {error}') from error
 
 
-def renamed(name: str) -> int:
-    """How many keys of the file were brought to kohya's form; reads the header alone."""
-    return sum(keys.kohya_key(key) != key for key in io.names(folders.full_path("loras", name)))
+def converted(name: str, tensors: dict[str, Tensor]) -> int:
+    """How many of the tensors go by another name than in the file; reads its header alone."""
+    given = set(io.names(folders.full_path("loras", name)))
+    return sum(key not in given for key in tensors if not key.endswith(".alpha"))
 
 
 def sha256(name: str) -> str:
@@ -83,38 +102,112 @@ def model_context(model) -> int | None:
     return model.model.model_config.unet_config.get("context_dim")
 
 
-def family(width: int | None) -> str:
-    return FAMILIES.get(width, "an unknown base")
+def base_of(model) -> str | None:
+    """The model's base by the name that `weights.bases` gives it; None where the host has a class of its own for it."""
+    classes = (kind.__name__ for kind in type(model.model.model_config).__mro__)
+    known = next((BASES[name] for name in classes if name in BASES), None)
+    return known or bases.BY_CONTEXT.get(model_context(model))
 
 
-def match(model, clip, tensors: dict[str, Tensor]) -> Match:
-    """Compare a file in kohya's form with the host's own key map; its text encoder part only where there is a CLIP."""
-    import comfy.lora
-
-    known = comfy.lora.model_lora_keys_unet(model.model, {})
-    if clip is not None:
-        known = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, known)
-    modules = [m for m in keys.modules_of(tensors) if clip is not None or not m.startswith("lora_te")]
-    return Match([m for m in modules if m in known], [m for m in modules if m not in known])
-
-
-def check_shapes(model, tensors: dict[str, Tensor]) -> None:
-    """Raise ValueError where a plain LoRA's delta has not the size of the weight it is for (the host would skip it)."""
+def network_map(model) -> dict:
+    """The host's own map {module: weight, or (weight, part, ...)}, without weights that this model has not."""
     import comfy.lora
 
     weights = model.model.state_dict()
-    for module, target in comfy.lora.model_lora_keys_unet(model.model, {}).items():
-        up, down = tensors.get(f"{module}.lora_up.weight"), tensors.get(f"{module}.lora_down.weight")
-        if up is None or not isinstance(target, str) or f"{module}.lora_mid.weight" in tensors:
-            continue  # a target with an offset is a part of a joined weight
-        weight = weights.get(target)
-        if weight is None or not weight.is_floating_point():
-            continue  # packed weights have other shapes
-        if up.shape[0] * down[0].numel() != weight.numel():
+    known = comfy.lora.model_lora_keys_unet(model.model, {})
+    return {module: target for module, target in known.items() if weight_of(target) in weights}
+
+
+def weight_of(target) -> str:
+    return target if isinstance(target, str) else target[0]
+
+
+def fitted(model, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The file under the names of the host's map: other prefixes and separators of the same module are brought to one.
+
+    Raises ValueError when two modules of the file are one of the model.
+    """
+    known = network_map(model)
+    names = bases.aliases(known)
+    found: dict[str, Tensor] = {}
+    for module, parts in keys.modules_of(tensors).items():
+        ours = module if module in known else names.get(bases.plain(module), module)
+        for key in parts:
+            name = ours + key.removeprefix(module)
+            if name in found:
+                raise ValueError(f"{key} is the same weight as another ({name}). Keep one of the two.")
+            found[name] = tensors[key]
+    return found
+
+
+def match(model, clip, tensors: dict[str, Tensor]) -> Match:
+    """Compare a fitted file with what the host's own loader takes of it; the text encoder's part needs a CLIP."""
+    import comfy.lora
+
+    modules = keys.modules_of(tensors)
+    text = {module for module in modules if module.startswith("lora_te")}
+    taken = taken_by_host(network_map(model), tensors, modules)
+    if clip is not None:
+        taken |= taken_by_host(comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {}), tensors, modules)
+    network = [module for module in modules if module not in text]
+
+    def count(names) -> int:
+        return sum(not key.endswith(".alpha") for module in names for key in modules[module])
+
+    lost = [module for module in network if module not in taken]
+    return Match(
+        [module for module in network if module in taken],
+        lost,
+        (count(taken - text), count(lost)),
+        (count(taken & text), count(text - taken)),
+    )
+
+
+def taken_by_host(known: dict, tensors: dict[str, Tensor], modules: dict[str, list[str]]) -> set[str]:
+    """The modules that the host's loader makes a patch of; it passes over parts that it does not know."""
+    import comfy.lora
+
+    given = {key: tensors[key] for module in modules if module in known for key in modules[module]}
+    loaded = models.call_supported(comfy.lora.load_lora, given, known, log_missing=False)
+    weights = {weight_of(target) for target in loaded}
+
+    def taken(module: str) -> bool:
+        weight = weight_of(known[module])
+        return weight in weights or f"{weight.removesuffix('.weight')}.bias" in weights
+
+    return {module for module in modules if module in known and taken(module)}
+
+
+def check_shapes(model, tensors: dict[str, Tensor]) -> None:
+    """Raise ValueError where a delta has not the size of the weight it is for (the host would skip it)."""
+    weights = model.model.state_dict()
+    for module, target in network_map(model).items():
+        weight = weights[weight_of(target)]
+        size = given_size(module, tensors)
+        if size is None or not weight.is_floating_point():  # packed weights have other shapes
+            continue
+        if size != size_of(weight, target):
+            shapes = [tuple(t.shape) for key, t in tensors.items() if key.startswith(f"{module}.") and t.ndim]
             raise ValueError(
-                f"{module} has {tuple(up.shape)} x {tuple(down.shape)}, the model's weight is {tuple(weight.shape)}. "
+                f"{module} has {' x '.join(map(str, shapes))}, the model's weight is {tuple(weight.shape)}. "
                 "The file is for another base."
             )
+
+
+def given_size(module: str, tensors: dict[str, Tensor]) -> int | None:
+    """Numbers in a module's delta; None where it is neither a plain pair nor a full difference."""
+    if f"{module}.diff" in tensors:
+        return tensors[f"{module}.diff"].numel()
+    up, down = tensors.get(f"{module}.lora_up.weight"), tensors.get(f"{module}.lora_down.weight")
+    if up is None or down is None or f"{module}.lora_mid.weight" in tensors:
+        return None
+    return up.shape[0] * down[0].numel()
+
+
+def size_of(weight: Tensor, target) -> int:
+    """Numbers in the weight, or in the part of a joined weight that the target says: (axis, start, length)."""
+    part = None if isinstance(target, str) else target[1]
+    return weight.numel() if part is None else weight.numel() // weight.shape[part[0]] * part[2]
 
 
 def apply(model, clip, tensors: dict[str, Tensor], strength: float):

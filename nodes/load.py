@@ -2,7 +2,7 @@
 
 from ..host import folders, loras, sampling
 from ..samplers.unit_start import with_unit_start
-from ..weights import families, keys
+from ..weights import bases, families
 from .sample import METHODS, sampler_options
 
 LEAST_MATCH = 0.9
@@ -71,11 +71,13 @@ class FewStepLoadLora:
     ):
         name = lora_file or lora_name
         tensors, metadata = loras.read(name, "FewStepLoadLora")
-        fit(name, tensors, model)
-        chosen = settings_of(name, metadata) if family == families.AUTO else families.named(family, steps)
-        settings = chosen or unknown(name)
-        found = check_match(name, loras.match(model, clip, tensors), allow_partial)
+        chosen = settings_of(name, metadata) if family == families.AUTO else families.named(family, steps, name)
         try:
+            theirs, ours = bases.base_of(tensors), loras.base_of(model)
+            bases.refuse_other_base(theirs, ours, allow_partial)
+            settings = chosen or unknown()
+            tensors = loras.fitted(model, tensors)
+            found = check_match(loras.match(model, clip, tensors), allow_partial, theirs if theirs == ours else None)
             loras.check_shapes(model, tensors)
             patched, patched_clip = loras.apply(model, clip, tensors, strength)
             sigmas = loras.sigmas_of(patched.get_model_object("model_sampling"), settings, steps, denoise)
@@ -87,7 +89,7 @@ class FewStepLoadLora:
         sampler = sampling.as_sampler(with_unit_start(function) if own_start else function, options)
         notes = families.advice(settings, steps, strength, negative_prompt)
         points = settings.sigmas.get(str(steps)) or loras.timesteps_of(settings, steps, denoise)
-        text = report(name, settings, found, points, loras.renamed(name), notes)
+        text = report(name, settings, found, points, loras.converted(name, tensors), notes)
         return (patched, patched_clip, sampler, sigmas, settings.cfg, text)
 
 
@@ -99,53 +101,57 @@ def settings_of(name: str, metadata: dict, node: str = "FewStepLoadLora") -> fam
         raise ValueError(f'{node}: "{name}": {error}') from error
 
 
-def fit(name: str, tensors: dict, model) -> None:
-    """Refuse a LoRA of another base by its text context."""
-    theirs, ours = keys.context_width(tensors), loras.model_context(model)
-    if theirs is not None and ours is not None and theirs != ours:
+def check_match(found: loras.Match, allow_partial: bool = False, same_base: str | None = None) -> loras.Match:
+    """Raise ValueError when less than 90 % of the network's tensors fit; same_base: what file and model both are."""
+    if not sum(found.tensors):
         raise ValueError(
-            f'FewStepLoadLora: "{name}" holds {loras.family(theirs)} weights (context {theirs}) but the model is '
-            f"{loras.family(ours)} ({ours}). Load a checkpoint of {loras.family(theirs)}, or another LoRA."
-        )
-
-
-def check_match(name: str, found: loras.Match, allow_partial: bool = False) -> loras.Match:
-    if not found.matched and not found.unmatched:
-        raise ValueError(
-            f'FewStepLoadLora: "{name}" holds no weights of the diffusion model, so it cannot make it few-step. '
+            "holds no weights of the diffusion model, so it cannot make it few-step. "
             "Use the stock LoraLoader for a text encoder's LoRA."
         )
     if not found.matched or (found.share < LEAST_MATCH and not allow_partial):
-        example = found.unmatched[0]
-        count = len(found.matched) + len(found.unmatched)
+        why = (
+            f"Both are {same_base}, so this ComfyUI may not know the file's names: a newer one may."
+            if same_base and not found.matched
+            else "It belongs to another kind of model."
+        )
         raise ValueError(
-            f'FewStepLoadLora: only {len(found.matched)} of {count} modules of "{name}" fit the model, not {example}. '
-            "It belongs to another kind of model."
+            f"only {found.tensors[0]} of {sum(found.tensors)} tensors fit the model, not {found.unmatched[0]}. {why}"
         )
     return found
 
 
-def unknown(name: str):
+def unknown():
     raise ValueError(
-        f'FewStepLoadLora: "{name}" has no FewStep metadata and no known name, so its sampler cannot be told. '
+        "has no FewStep metadata and no known name, so its sampler cannot be told. "
         "Rename it after its family (such as lcm-lora or Hyper-SD15-4steps-lora), or use the stock LoraLoader with "
         "FewStepSampler and FewStepSchedule."
     )
 
 
-def report(name: str, settings, found: loras.Match, points: list, renamed: int, notes: list[str]) -> str:
+def report(name: str, settings, found: loras.Match, points: list, converted: int, notes: list[str]) -> str:
     lines = [
         f"{name}: {settings.family}",
         f"sampler {settings.sampler}" + (f", eta {settings.eta:g}" if settings.sampler == "tcd" else ""),
         f"{'sigmas' if settings.sigmas else 'timesteps'} {', '.join(f'{point:g}' for point in points)}",
         f"cfg {settings.cfg:g}",
-        f"{len(found.matched)} modules matched, {len(found.unmatched)} not"
+        f"{found.tensors[0]} tensors matched, {found.tensors[1]} not"
         + (f" ({', '.join(found.unmatched[:3])} ...)" if found.unmatched else ""),
-        f"{renamed} keys renamed to kohya's form",
+        f"{converted} tensors converted to the host's names",
+        *text_encoder(found.text),
         *([f"source: {settings.source}"] if settings.source else []),
         *(f"Note: {note}" for note in notes),
     ]
     return "\n".join(lines)
+
+
+def text_encoder(tensors: tuple[int, int]) -> list[str]:
+    """A line on the text encoder's part, where the file has one."""
+    matched, lost = tensors
+    if not matched and not lost:
+        return []
+    if not matched:
+        return [f"Note: {lost} tensors are for the text encoder; connect clip to load them."]
+    return [f"text encoder: {matched} tensors matched, {lost} not"]
 
 
 NODES = (FewStepLoadLora,)

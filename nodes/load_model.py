@@ -44,6 +44,7 @@ class FewStepLoadModel:
         try:
             header = full_models.read(model_name)
             settings = settings_of(model_name, header, family, steps)
+            full_models.check_values(header)
             model, clip, vae = full_models.load(header)
             matched, unmatched = full_models.match(model, header)
             check_match(matched, unmatched, allow_partial)
@@ -77,12 +78,12 @@ class FewStepLoadModel:
 def settings_of(name: str, header, family: str, steps: int) -> families.Settings:
     """The user's choice, else by metadata, the guidance projection, and the name."""
     if family != families.AUTO:
-        return next(row for row in model_families.ROWS if row.family == family).make(steps)
+        return model_families.named(family, steps, name)
     found = families.from_metadata(header.metadata)
     if found:
         return found
     if header.projection is not None:
-        name = model_families.LCM
+        return model_families.named(model_families.LCM, steps)
     for row in model_families.ROWS:
         hit = re.search(row.pattern, name.replace("\\", "/").lower())
         if hit:

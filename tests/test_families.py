@@ -2,15 +2,15 @@
 
 import pytest
 import torch
-from fewstep.weights import families, published, settings
+from fewstep.weights import families, published_flow, settings
 
 FLOW = [
     ("Wan2.2-Lightning_T2V-A14B-4steps-lora_HIGH_fp16.safetensors", "4", [1, 0.9375, 0.83333]),
     ("wan2.2_t2v_A14b_low_noise_lora_rank64_lightx2v_4step_1217.safetensors", "4", [0.83333, 0.625, 0]),
     ("wan2.1_t2v_14b_lora_rank64_lightx2v_4step.safetensors", "4", [1, 0.9375, 0.83333, 0.625, 0]),
     ("Qwen-Image-Lightning-4steps-V1.0.safetensors", "4", [1, 0.9, 0.75, 0.5, 0]),
-    ("ltx-2-19b-distilled-lora-384.safetensors", "8", published.LTX2),
-    ("ltxv-13b-0.9.7-distilled-lora128.safetensors", "7", published.LTX_FIRST),
+    ("ltx-2-19b-distilled-lora-384.safetensors", "8", published_flow.LTX2),
+    ("ltxv-13b-0.9.7-distilled-lora128.safetensors", "7", published_flow.LTX_FIRST),
 ]
 OTHERS = [
     ("Hyper-SD3-8steps-CFG-lora.safetensors", "Hyper-SD3", 8, 5.0, 0.125),
@@ -40,7 +40,7 @@ def test_the_wan_authors_eight_steps_are_even_steps_at_shift_5():
     assert [1000 * sigma for sigma in settings.shifted(8, 5.0)] == pytest.approx(given, abs=1e-3)
 
 
-@pytest.mark.parametrize("row", published.ROWS, ids=lambda row: row.family)
+@pytest.mark.parametrize("row", families.ROWS, ids=lambda row: row.family)
 def test_every_family_can_be_chosen_and_says_its_source(row):
     found = families.named(row.family, 4)
     assert found.family == row.family and found.source

@@ -38,14 +38,15 @@ def test_guided_timestep_equals_diffusers(guidance):
         ("sd_xl_turbo_1.0_fp16.safetensors", "SD/SDXL-Turbo", 1, {}),
         ("sd_turbo.safetensors", "SD/SDXL-Turbo", 1, {}),
         ("swiftbrush/unet.safetensors", "SwiftBrush", 1, {"1": [999]}),
-        ("lcm-sdxl/diffusion_pytorch_model.safetensors", model_families.LCM, 4, {}),
+        ("DreamShaper8_LCM.safetensors", model_families.MERGED, 4, {}),
+        ("lcm-sdxl/diffusion_pytorch_model.safetensors", model_families.MERGED, 4, {}),
     ],
 )
 def test_published_names_are_known(name, family, steps, timesteps):
     from fewstep.host.full_models import Header
     from fewstep.nodes.load_model import settings_of
 
-    settings = settings_of(name, Header("", [], {}, None), "auto", 4)
+    settings = settings_of(name, Header("", {}, {}, None), "auto", 4)
     assert (settings.family, settings.best_steps, settings.timesteps) == (family, steps, timesteps)
 
 
@@ -192,6 +193,6 @@ def test_a_full_memory_is_not_called_a_damaged_file(tmp_path, monkeypatch):
         raise torch.cuda.OutOfMemoryError("out of memory")
 
     monkeypatch.setattr(comfy.sd, "load_checkpoint_guess_config", full)
-    header = full_models.Header(tmp_path / "x.safetensors", ["model.diffusion_model.a"], {}, None)
+    header = full_models.Header(tmp_path / "x.safetensors", {"model.diffusion_model.a": (1,)}, {}, None)
     with pytest.raises(torch.cuda.OutOfMemoryError):
         full_models.load(header)

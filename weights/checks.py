@@ -29,7 +29,15 @@ def check_values(key: str, tensor: Tensor) -> None:
         raise ValueError(
             f"{key} is {str(tensor.dtype).removeprefix('torch.')}, not fp32, fp16, bf16 or fp8. Convert it."
         )
-    if not torch.isfinite(tensor if tensor.element_size() > 1 else tensor.float()).all():
+    check_finite(key, tensor)
+
+
+def check_finite(key: str, tensor: Tensor) -> None:
+    """Raise ValueError for NaN and infinities; whole numbers pass. One pass, nothing as large is made beside it."""
+    if not tensor.is_floating_point() or not tensor.numel():
+        return
+    ends = torch.stack(torch.aminmax(tensor if tensor.element_size() > 1 else tensor.half()))  # NaN goes into both
+    if not ends.isfinite().all():
         raise ValueError(f"{key} holds NaN or infinite numbers, which make black pictures. Get the file again.")
 
 
@@ -38,6 +46,8 @@ def check_pair(module: str, parts: dict[str, Tensor]) -> None:
     for here, missing in ((UP, DOWN), (DOWN, UP)):
         if here in parts and missing not in parts:
             raise ValueError(f"{module} has {here} but no {missing}: the file is incomplete. Get it again.")
+    if set(parts) == {"alpha"}:
+        raise ValueError(f"{module} has an alpha but no weights: the file is incomplete. Get it again.")
     if UP not in parts:
         return
     up, down = parts[UP], parts[DOWN]

@@ -1,15 +1,17 @@
 """What a few-step weight file needs: sampler, schedule, steps, guidance. Ours say it in their metadata; published ones
-are known by name, because a method cannot be read from tensors. Sources: the files' model cards."""
+are known by name, because a method cannot be read from tensors. Each row names its source."""
 
 import json
 import re
 
-from .published import ROWS
+from . import published, published_flow
+from .published import chosen
 from .settings import Settings, fixed, up_to_8
 
 METADATA_KEY = "fewstep"
 AUTO = "auto"
-NAMES = [AUTO, *(row.family for row in ROWS)]
+ROWS = published_flow.ROWS + published.ROWS  # in the order of patterns: "Hyper-SD3" before "Hyper-SD"
+NAMES = [AUTO, *(row.family for row in published.ROWS + published_flow.ROWS)]
 
 __all__ = ["METADATA_KEY", "NAMES", "Settings", "advice", "fixed", "from_metadata", "from_name", "named", "up_to_8"]
 
@@ -23,9 +25,9 @@ def from_name(name: str) -> Settings | None:
     return None
 
 
-def named(family: str, steps: int) -> Settings:
-    """Settings of a family chosen by the user; an N-step family is taken for N = steps."""
-    return next(row for row in ROWS if row.family == family).make(steps)
+def named(family: str, steps: int, name: str = "") -> Settings:
+    """Settings of a family chosen by the user; N of an N-step family is the name's, else the published one nearest."""
+    return chosen(ROWS, family, steps, name)
 
 
 def from_metadata(metadata: dict[str, str]) -> Settings | None:

@@ -154,11 +154,3 @@ def modules_of(tensors: dict[str, Tensor]) -> dict[str, list[str]]:
         plain_name = key.split(".")[0] if key.startswith("lora_") else key.rsplit(".", 2)[0]
         grouped.setdefault(key[: part.start()] if part else plain_name, []).append(key)
     return grouped
-
-
-def context_width(tensors: dict[str, Tensor]) -> int | None:
-    """Width of the text context a kohya LoRA was made for: 768 SD1.5, 1024 SD2.x, 2048 SDXL; None when it has none."""
-    for key, tensor in tensors.items():
-        if "attn2_to_k" in key and key.endswith("lora_down.weight"):
-            return tensor.shape[1]
-    return None

@@ -1,14 +1,21 @@
-"""Published full few-step models by name, and what each was made for. Sources: the files' model cards.
+"""Published full few-step models by name, and what each was made for, each with its source.
 
-The first hit wins. A list of its own below t = 999 means that the model was trained on unit-variance noise there.
+The first hit wins. A list of its own below t = 999 means that the model was trained on unit-variance noise there. An
+LCM model is told by its guidance embedding, never by its name; a name with "lcm" and no such embedding is taken for a
+model with an LCM-LoRA merged in.
 """
 
-from .published import HYPER, Row
+from .published import DMD2, HYPER, LIGHTNING, SWIFTBRUSH, TURBO, Row, chosen
 from .settings import Settings, fixed, up_to_8
 
-LIGHTNING = "model card ByteDance/SDXL-Lightning"
+LCM_SOURCE = (
+    "the README of luosiallen/latent-consistency-model, read: 1-8 steps, guidance 8 through its embedding, 50 original "
+    "steps"
+)
+MERGED_SOURCE = "model card latent-consistency/lcm-lora-sdxl, read: 2-8 steps, guidance off or 1-2"
 LIGHTNING_X0 = "SDXL-Lightning one step, x0"
 LCM = "LCM model"
+MERGED = "LCM-LoRA merged in"
 PREDICTS_X0 = (LIGHTNING_X0,)
 
 
@@ -18,10 +25,9 @@ def one_step(family: str, timestep: int, source: str) -> Settings:
 
 
 def dmd2(n: int) -> Settings:
-    source = "model card tianweiy/DMD2"
     if n == 1:
-        return one_step("DMD2 one step", 399, source)
-    return Settings("DMD2", "lcm", "trailing", (4, 4), 4, source=source)
+        return one_step("DMD2 one step", 399, DMD2)
+    return Settings("DMD2", "lcm", "trailing", (4, 4), 4, source=DMD2)
 
 
 def lightning_x0(n: int) -> Settings:
@@ -29,21 +35,32 @@ def lightning_x0(n: int) -> Settings:
 
 
 def turbo(n: int) -> Settings:
-    return Settings(
-        "SD/SDXL-Turbo", "ddim", "trailing", (1, 4), 1, source="model cards stabilityai/sd-turbo, sdxl-turbo"
-    )
+    return Settings("SD/SDXL-Turbo", "ddim", "trailing", (1, 4), 1, source=TURBO)
+
+
+def merged(n: int) -> Settings:
+    note = "It has no guidance embedding, so by its name it is taken for a model with an LCM-LoRA merged in."
+    options = {"cfg_range": (1.0, 2.0), "source": MERGED_SOURCE, "note": note}
+    return Settings(MERGED, "lcm", "lcm", (2, 8), 4, **options)
 
 
 ROWS = (
     Row("Hyper-SDXL one-step U-Net", r"hyper-?sdxl-1step-unet", lambda n: one_step("Hyper-SDXL one step", 800, HYPER)),
     Row(LIGHTNING_X0, r"sdxl[_-]lightning[_-]1step\w*x0", lightning_x0),
-    Row("SDXL-Lightning", r"sdxl[_-]lightning[_-](\d)step", lambda n: fixed("SDXL-Lightning", n, source=LIGHTNING)),
-    Row("DMD2", r"dmd2_sdxl_(\d)step", dmd2),
-    Row("SD/SDXL-Turbo", r"sd(?:xl)?[_-]turbo|sd_xl_turbo", turbo),
     Row(
-        "SwiftBrush",
-        r"swiftbrush|sbv2",
-        lambda n: one_step("SwiftBrush", 999, "SwiftBrush v2: one network pass at t = 999"),
+        "SDXL-Lightning",
+        r"sdxl[_-]lightning[_-](\d)step",
+        lambda n: fixed("SDXL-Lightning", n, source=LIGHTNING),
+        (2, 4, 8),
     ),
-    Row(LCM, r"\blcm\b|lcm[_-]", lambda n: up_to_8(LCM, "lcm", source="model card SimianLuo/LCM_Dreamshaper_v7")),
+    Row("DMD2", r"dmd2_sdxl_(\d)step", dmd2, (1, 4)),
+    Row("SD/SDXL-Turbo", r"sd(?:xl)?[_-]turbo|sd_xl_turbo", turbo),
+    Row("SwiftBrush", r"swiftbrush|sbv2", lambda n: one_step("SwiftBrush", 999, SWIFTBRUSH)),
+    Row(MERGED, r"(?:^|[^a-z])lcm(?:[^a-z]|$)", merged),
+    Row(LCM, r"(?!)", lambda n: up_to_8(LCM, "lcm", source=LCM_SOURCE)),
 )
+
+
+def named(family: str, steps: int, name: str = "") -> Settings:
+    """Settings of a family chosen by the user; N of an N-step family is the name's, else the published one nearest."""
+    return chosen(ROWS, family, steps, name)
