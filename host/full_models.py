@@ -1,6 +1,7 @@
 """Whole few-step models from files: which names the file speaks, what of it fits, and the patches it needs."""
 
 import math
+import re
 from dataclasses import dataclass
 
 import torch
@@ -72,6 +73,8 @@ def read(name: str) -> Header:
             header = Header(path, shapes, file.metadata() or {}, file.get_tensor(found) if found else None)
     except (SafetensorError, OSError) as error:
         raise ValueError(f"cannot be read as a safetensors file ({error}). Download it again.") from error
+    if re.search(r"-\d{5}-of-\d{5}\.", path):
+        raise ValueError("is one part of several. Join them: in diffusers, save_pretrained(max_shard_size='100GB').")
     if header.has(("controlnet_cond_embedding.", "control_model.", "controlnet_down_blocks.")):
         raise ValueError("is a ControlNet, not a whole model. It goes into the stock Load ControlNet Model.")
     if not header.has((CHECKPOINT, "down_blocks.", "input_blocks.")):

@@ -86,6 +86,11 @@ def settings_of(name: str, header, family: str, steps: int) -> families.Settings
         return model_families.named(model_families.LCM, steps)
     for row in model_families.ROWS:
         hit = re.search(row.pattern, name.replace("\\", "/").lower())
+        if hit and row.family == model_families.LCM:
+            raise ValueError(
+                "is named like an LCM model but has no guidance embedding (time_embedding.cond_proj.weight). Get the "
+                "author's file, or choose its family."
+            )
         if hit:
             return row.make(int(hit[1]) if hit.re.groups else 0)
     raise ValueError("has no FewStep metadata and no known name, so its sampler cannot be told. Choose its family.")

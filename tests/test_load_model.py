@@ -39,7 +39,6 @@ def test_guided_timestep_equals_diffusers(guidance):
         ("sd_turbo.safetensors", "SD/SDXL-Turbo", 1, {}),
         ("swiftbrush/unet.safetensors", "SwiftBrush", 1, {"1": [999]}),
         ("DreamShaper8_LCM.safetensors", model_families.MERGED, 4, {}),
-        ("lcm-sdxl/diffusion_pytorch_model.safetensors", model_families.MERGED, 4, {}),
     ],
 )
 def test_published_names_are_known(name, family, steps, timesteps):

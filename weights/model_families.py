@@ -1,8 +1,8 @@
 """Published full few-step models by name, and what each was made for, each with its source.
 
 The first hit wins. A list of its own below t = 999 means that the model was trained on unit-variance noise there. An
-LCM model is told by its guidance embedding, never by its name; a name with "lcm" and no such embedding is taken for a
-model with an LCM-LoRA merged in.
+LCM model is told by its guidance embedding; the published names without one are mislabelled files, and any other name
+with "lcm" in it is taken for a model with an LCM-LoRA merged in.
 """
 
 from .published import DMD2, HYPER, LIGHTNING, SWIFTBRUSH, TURBO, Row, chosen
@@ -56,8 +56,8 @@ ROWS = (
     Row("DMD2", r"dmd2_sdxl_(\d)step", dmd2, (1, 4)),
     Row("SD/SDXL-Turbo", r"sd(?:xl)?[_-]turbo|sd_xl_turbo", turbo),
     Row("SwiftBrush", r"swiftbrush|sbv2", lambda n: one_step("SwiftBrush", 999, SWIFTBRUSH)),
+    Row(LCM, r"lcm[_-](?:sdxl|ssd-?1b|dreamshaper)", lambda n: up_to_8(LCM, "lcm", source=LCM_SOURCE)),
     Row(MERGED, r"(?:^|[^a-z])lcm(?:[^a-z]|$)", merged),
-    Row(LCM, r"(?!)", lambda n: up_to_8(LCM, "lcm", source=LCM_SOURCE)),
 )
 
 
