@@ -7,7 +7,7 @@ import numpy
 import pytest
 from family_workflows import FOLDER, ROWS, UPSTREAM
 from test_host import pictures
-from ui_format import NEWER_NODES, choices_of, inputs_of, is_link, is_widget, nodes_for, options_of
+from ui_format import NEWER_NODES, choices_of, inputs_of, is_forced, is_link, is_widget, nodes_for, options_of
 
 FILES = ("ckpt_name", "lora_name", "unet_name", "vae_name", "model_name", "clip_name", "clip_name1", "clip_name2")
 KINDS = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
@@ -41,7 +41,7 @@ def wrong(name: str, value, spec: list | None, workflow: dict, object_info: dict
     if is_link(value):
         outputs = object_info.get(workflow[value[0]]["class_type"], {"output": []})["output"]
         return "" if outputs[value[1] : value[1] + 1] == [spec[0]] else f"wants {spec[0]}, is linked to {outputs}"
-    if not is_widget(spec):
+    if not is_widget(spec) or is_forced(spec):
         return "a value where a link is wanted"
     choices, options = choices_of(spec), options_of(spec)
     if choices is not None:

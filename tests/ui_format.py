@@ -54,7 +54,14 @@ def choices_of(spec: list) -> list | None:
 
 
 def is_widget(spec: list) -> bool:
-    return (isinstance(spec[0], list) or spec[0] in WIDGETS) and not options_of(spec).get("forceInput")
+    """A value with a place in widgets_values. A forced input is one too: old pages make a widget of it and convert it,
+    and newer ones drop the surplus value where the count says that it is there.
+    """
+    return isinstance(spec[0], list) or spec[0] in WIDGETS
+
+
+def is_forced(spec: list) -> bool:
+    return bool(options_of(spec).get("forceInput"))
 
 
 def is_link(value) -> bool:
@@ -68,13 +75,13 @@ def depth(workflow: dict, key: str) -> int:
 
 
 def widget_values(specs: dict, values: dict) -> list:
-    """Positional widget values; a linked widget keeps its default, and a seed is followed by its control."""
+    """Positional widget values; a linked or forced one keeps its default, a seed is followed by its control."""
     found = []
     for name, spec in specs.items():
         if not is_widget(spec):
             continue
         options, choices = options_of(spec), choices_of(spec)
-        default = options.get("default", choices[0] if choices else None)
+        default = options.get("default", choices[0] if choices else "" if is_forced(spec) else None)
         value = values.get(name, default)
         found.append(default if is_link(value) else value)
         if options.get("control_after_generate") or name in ("seed", "noise_seed") and spec[0] == "INT":
@@ -117,7 +124,7 @@ def to_ui(workflow: dict, object_info: dict) -> dict:
         sockets = []
         for name, spec in specs.items():
             value = node["inputs"].get(name)
-            if is_widget(spec) and not is_link(value):
+            if is_widget(spec) and not is_link(value) and not is_forced(spec):
                 continue
             kind = "COMBO" if choices_of(spec) is not None else spec[0]
             socket = {"name": name, "type": kind, "link": None}
