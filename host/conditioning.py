@@ -1,27 +1,54 @@
 """Prompts to the keyword tensors that the host passes to its model (`c_crossattn`, and `y` for SDXL)."""
 
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
+
 import torch
 from torch import Tensor
 
+from ..training.prompts import different
+from .progress import throw_if_cancelled
 
-def encode_text(clip, prompt: str) -> tuple[Tensor, Tensor | None]:
+Encoded = tuple[Tensor, Tensor | None]  # hidden states [1, tokens, width], pooled [1, width]
+
+
+def encode_text(clip, prompt: str) -> Encoded:
     """(hidden states [1, tokens, width], pooled [1, width] or None), as the stock CLIPTextEncode gives them."""
     with torch.no_grad():
         return clip.encode_from_tokens(clip.tokenize(prompt), return_pooled=True)
 
 
-def model_keywords(model, hidden: Tensor, pooled: Tensor | None, height: int, width: int) -> dict[str, Tensor]:
-    """What `apply_model` needs for one prompt at a size in pixels, as tensors [1, ...] outside inference mode."""
+def text_encoder(clip, prompts: Iterable[str], megabytes: int) -> Callable[[str], Encoded]:
+    """prompt -> what encode_text gives, as many of the latest kept as fit into the megabytes.
+
+    When all of these prompts fit (by the size of the empty one), each is encoded now and clip is not asked again, so
+    that the host may free it. Otherwise it is asked whenever a batch has a prompt that is not kept.
+    """
+    size = sum(part.numel() * part.element_size() for part in encode_text(clip, "") if part is not None)
+    most = megabytes * 2**20 // size
+    encode = lru_cache(most + 1)(partial(encode_text, clip))
+    for prompt in ["", *(different(prompts, most) or ())]:
+        throw_if_cancelled()
+        encode(prompt)
+    return encode
+
+
+def model_keywords(
+    model, hidden: Tensor, pooled: Tensor | None, height: int, width: int, sizes: dict[str, int] | None = None
+) -> dict[str, Tensor]:
+    """What `apply_model` needs for one prompt at a size in pixels, as tensors [1, ...] outside inference mode.
+
+    sizes: SDXL's `width`, `crop_w`, `target_width` and so on where the picture is a resized or cropped one.
+    """
     latent = torch.zeros(1, model.model.latent_format.latent_channels, height // 8, width // 8)
     with torch.no_grad():
         found = model.model.extra_conds(
             cross_attn=hidden,
             pooled_output=pooled,
             noise=latent,
-            width=width,
-            height=height,
             device=torch.device("cpu"),
             prompt_type="positive",
+            **{"width": width, "height": height, **(sizes or {})},
         )
     with torch.inference_mode(False):
         return {name: entry.cond.detach().clone() for name, entry in found.items() if isinstance(entry.cond, Tensor)}

@@ -1,92 +1,63 @@
-"""What a run trains on: pictures of a folder, or latents that the teacher makes from prompts alone."""
+"""What a run trains on: pictures with captions, latents the teacher makes from prompts alone, or the host's own."""
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-import numpy
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ..training.config import require
-from ..training.data import Examples
-from ..weights import io
-from . import conditioning, models, sampling
-from .progress import throw_if_cancelled
-
-CHUNK = 256  # latents in one file of the cache
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+from ..training.data import Examples, Lazy
+from ..training.order import Buckets
+from ..training.prompts import digest_of
+from . import conditioning, latents, models, pictures, sampling
+from .given import Given, by_shape
+from .shards import Shards
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """prompts: what the teacher draws; folder: pictures with captions instead. width, height in pixels.
+    """prompts: what the teacher draws; pictures: with captions, instead; given: the host's own, instead.
 
-    count: latents the teacher makes, in teacher_steps steps at guidance teacher_cfg.
+    width, height: in pixels; count: latents the teacher makes, in teacher_steps steps at guidance teacher_cfg. stamp:
+    of the pictures' files, so that changed ones are other data. buckets: sides of differing pictures are multiples of
+    it, 0 crops all to one size. text_cache: megabytes of encoded prompts that are kept in memory.
     """
 
-    prompts: tuple[str, ...]
-    folder: str | None
+    prompts: Sequence[str]
+    pictures: pictures.Folder | Shards | None
     width: int
     height: int
     count: int
     teacher_steps: int
     teacher_cfg: float
-    stamp: str = ""  # of the folder's files, so that changed pictures are other data
+    stamp: str = ""
+    name: str = ""  # of the pictures' folder
+    buckets: int = 0
+    text_cache: int = 2000
+    given: Given | None = None
 
     def digest(self) -> str:
         """A short name of exactly this data, for the cache and for resuming."""
-        return hashlib.blake2b(json.dumps(asdict(self)).encode(), digest_size=8).hexdigest()
+        parts = [digest_of(self.prompts), self.name, self.stamp, self.given and self.given.digest(), self.buckets]
+        parts += [self.width, self.height, self.count, self.teacher_steps, self.teacher_cfg]
+        return hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the teacher makes the latents."""
+        return self.pictures is None and self.given is None
 
     def summary(self) -> str:
-        if self.folder:
-            return f"pictures of {Path(self.folder).name}"
+        if self.given:
+            return f"{len(self.given)} {'conditionings' if self.given.latents is None else 'latents'} of the host"
+        if self.pictures:
+            return f"pictures of {self.name}"
         return f"{self.count} latents the teacher made from {len(self.prompts)} prompts"
-
-
-def read_folder(folder: Path) -> list[tuple[Path, str]]:
-    """(picture, caption) pairs: the caption is the .txt file of the same name, else the file's name."""
-    require(
-        folder.is_dir(), f"FewStepDataset: there is no folder {folder}. Put the pictures into the host's input folder."
-    )
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
-    require(bool(files), f"FewStepDataset: {folder} holds no pictures ({', '.join(PICTURES)}).")
-    return [(path, caption_of(path)) for path in files]
-
-
-def stamp_of(folder: Path) -> str:
-    """A short hash of the names, sizes and times of a folder's pictures and captions."""
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (*PICTURES, ".txt"))
-    seen = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return hashlib.blake2b(json.dumps(seen).encode(), digest_size=8).hexdigest()
-
-
-def caption_of(picture: Path) -> str:
-    text = picture.with_suffix(".txt")
-    if not text.exists():
-        return picture.stem.replace("_", " ")
-    try:
-        return text.read_text(encoding="utf-8").strip()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"FewStepDataset: {text} is not UTF-8 text. Save it as UTF-8.") from error
-
-
-def read_picture(path: Path, width: int, height: int) -> Tensor:
-    """[1, h, w, 3] in 0..1: transparent grounds become white, the middle is cropped to the wanted shape."""
-    try:
-        with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened).convert("RGBA")
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"FewStepDataset: {path.name} cannot be read as a picture ({error}). Remove or replace it."
-        ) from error
-    flat = Image.new("RGBA", picture.size, "white")
-    flat.alpha_composite(picture)
-    fitted = ImageOps.fit(flat.convert("RGB"), (width, height), Image.Resampling.LANCZOS)
-    return torch.from_numpy(numpy.asarray(fitted, dtype=numpy.float32) / 255)[None]
 
 
 @dataclass(frozen=True)
@@ -104,94 +75,128 @@ class Maker:
     batch: int = 16
     on_item: Callable[[int, int], None] = lambda done, total: None
 
+    def shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """[c, h, w] of a latent, from pixels."""
+        return (self.model.model.latent_format.latent_channels, height // 8, width // 8)
 
-def build(spec: DataSpec, maker: Maker, pictures: bool = True) -> Examples:
-    """Latents and encoded prompts. Latents are kept in the cache chunk by chunk: a cancelled run makes none twice.
 
-    pictures: False for methods that train on prompts alone; then nothing is drawn or encoded.
+def build(spec: DataSpec, maker: Maker, look: bool = True) -> Examples:
+    """Examples with latents on disk and encoded prompts, kept up to the spec's cap.
+
+    look: False for methods that train on prompts alone: nothing is drawn, opened or encoded, and every prompt is used.
     """
-    pairs = read_folder(Path(spec.folder)) if spec.folder else []
-    prompts = [caption for _, caption in pairs] if pairs else list(spec.prompts)
+    if spec.given:
+        return from_host(spec.given, spec, maker, look)
+    if spec.pictures:
+        return from_pictures(spec, maker) if look else from_prompts(spec, maker, spec.pictures.captions, False)
+    return from_prompts(spec, maker, spec.prompts, look)
+
+
+def from_prompts(spec: DataSpec, maker: Maker, prompts: Sequence[str], look: bool) -> Examples:
+    """Latents that the teacher draws, prompts taken in turn; or none, and each prompt once."""
     require(
         bool(prompts), "FewStepDataset: the prompt list is empty. Write one prompt per line, or choose a prompt file."
     )
-    unique = list(dict.fromkeys(prompts))
-    encoded = encode_all([*unique, ""], maker)
-    if not pictures:
-        latents = None
-    elif pairs:
-        latents = encode_pictures(spec, maker, [path for path, _ in pairs])
-    else:
-        latents = draw(spec, maker, [encoded[prompts[i % len(prompts)]] for i in range(spec.count)], encoded[""])
-    conds = [conditioning.model_keywords(maker.model, *encoded[p], spec.height, spec.width) for p in [*unique, ""]]
-    index = {prompt: i for i, prompt in enumerate(unique)}
-    owners = [index[prompts[i % len(prompts)]] for i in range(len(pairs) or spec.count)]
-    shape = (maker.model.model.latent_format.latent_channels, spec.height // 8, spec.width // 8)
-    return Examples(latents, owners, conds[:-1], conds[-1], unique, shape)
+    count = spec.count if look else len(prompts)
+    encode = conditioning.text_encoder(maker.clip, islice(prompts, count), spec.text_cache)
+    texts = Lazy(count, lambda i: prompts[i % len(prompts)])
+
+    def cond(text: str) -> dict[str, Tensor]:
+        return conditioning.model_keywords(maker.model, *encode(text), spec.height, spec.width)
+
+    drawn = draw(spec, maker, texts, encode) if look else None
+    conds = Lazy(count, lambda i: cond(texts[i]))
+    return Examples(drawn, range(count), conds, cond(""), texts, maker.shape(spec.height, spec.width))
 
 
-def encode_all(prompts: list[str], maker: Maker) -> dict[str, sampling.Encoded]:
-    """Every prompt through the text encoder once."""
-    encoded = {}
-    for prompt in prompts:
-        throw_if_cancelled()
-        encoded[prompt] = conditioning.encode_text(maker.clip, prompt)
-    return encoded
+def draw(spec: DataSpec, maker: Maker, texts: Sequence[str], encode: Callable) -> Lazy:
+    """The teacher's latents."""
 
+    def make(chosen: range) -> list[Tensor]:
+        made = []
+        for first in range(chosen.start, chosen.stop, maker.batch):
+            some = range(first, min(first + maker.batch, chosen.stop))
+            made += sampling.teacher_latents(
+                maker.model,
+                [encode(texts[i]) for i in some],
+                encode(""),
+                (spec.height, spec.width),
+                seed=maker.seed,
+                first=first,
+                steps=spec.teacher_steps,
+                cfg=spec.teacher_cfg,
+            )
+            maker.on_item(some.stop, len(texts))
+        return made
 
-def draw(spec: DataSpec, maker: Maker, prompts: list[sampling.Encoded], empty: sampling.Encoded) -> Tensor:
-    """The teacher's latents, [n, c, h, w] in the model's scale."""
     key = f"{spec.digest()}-{models.fingerprint(maker.model)}-{maker.seed}"
-    chunks = []
-    for start in range(0, len(prompts), CHUNK):
-        chosen = prompts[start : start + CHUNK]
-
-        def make(start: int = start, chosen: list = chosen) -> Tensor:
-            made = []
-            for first in range(0, len(chosen), maker.batch):
-                made.append(
-                    sampling.teacher_latents(
-                        maker.model,
-                        chosen[first : first + maker.batch],
-                        empty,
-                        (spec.height, spec.width),
-                        seed=maker.seed,
-                        first=start + first,
-                        steps=spec.teacher_steps,
-                        cfg=spec.teacher_cfg,
-                    )
-                )
-                maker.on_item(start + min(first + maker.batch, len(chosen)), len(prompts))
-            return torch.cat(made)
-
-        chunks.append(cached(maker.cache / f"latents-{key}-{start}.safetensors", make))
-    return torch.cat(chunks)
+    return latents.kept(maker.cache, key, len(texts), make)
 
 
-def cached(path: Path, make: Callable[[], Tensor]) -> Tensor:
-    """The latents of an earlier run with the same data, or new ones."""
-    if path.exists():
-        return io.load(path)[0]["latents"]
-    latents = make()
-    require(
-        bool(torch.isfinite(latents).all()),
-        "FewStepDistill: the teacher made NaN or infinity. Try fp32 or a lower cfg.",
-    )
-    io.save({"latents": latents}, path, {"made_by": "FewStep"})
-    return latents
-
-
-def encode_pictures(spec: DataSpec, maker: Maker, files: list[Path]) -> Tensor:
-    """The pictures' latents, [n, c, h, w] in the model's scale."""
+def from_pictures(spec: DataSpec, maker: Maker) -> Examples:
+    """Pictures through the VAE, each in its bucket, with SDXL's size and crop ids of its own."""
     require(maker.vae is not None, "FewStepDistill: pictures need a VAE. Connect the vae input.")
+    captions = spec.pictures.captions
+    fits = pictures.fits_of(spec.pictures, pictures.bucket_sizes(spec.width, spec.height, spec.buckets))
+    encode = conditioning.text_encoder(maker.clip, captions, spec.text_cache)
 
-    def make() -> Tensor:
-        latents = []
-        for done, path in enumerate(files, 1):
-            with torch.inference_mode():
-                latents.append(maker.vae.encode(read_picture(path, spec.width, spec.height)).float().cpu())
-            maker.on_item(done, len(files))
+    def cond(text: str, index: int) -> dict[str, Tensor]:
+        sizes = dict(zip(pictures.SIZE_KEYS, fits[index].tolist()))
+        size = sizes["target_height"], sizes["target_width"]
+        return conditioning.model_keywords(maker.model, *encode(text), *size, sizes)
+
+    targets = fits[:, 4:]
+    groups = {
+        maker.shape(int(height), int(width)): torch.nonzero((targets == torch.stack([width, height])).all(1)).flatten()
+        for width, height in targets.unique(dim=0)
+    }
+    count = len(captions)
+    return Examples(
+        encode_pictures(spec, maker, targets),
+        range(count),
+        Lazy(count, lambda i: cond(captions[i], i)),
+        Lazy(count, lambda i: cond("", i)),
+        captions,
+        buckets=Buckets([group.tolist() for group in groups.values()], list(groups)),
+    )
+
+
+def encode_pictures(spec: DataSpec, maker: Maker, targets: Tensor) -> Lazy:
+    """The pictures' latents in the model's scale. targets: [n, 2], width and height in pixels."""
+
+    def one(index: int) -> Tensor:
+        with torch.inference_mode():
+            latent = maker.vae.encode(pictures.read_picture(spec.pictures, index, *targets[index].tolist()))
+        maker.on_item(index + 1, len(targets))
         with torch.inference_mode(False):
-            return maker.model.model.process_latent_in(torch.cat(latents).clone())
+            return maker.model.model.process_latent_in(latent.float().cpu().clone())[0]
 
-    return cached(maker.cache / f"latents-{spec.digest()}.safetensors", make)
+    return latents.kept(maker.cache, spec.digest(), len(targets), lambda chosen: [one(i) for i in chosen])
+
+
+def from_host(given: Given, spec: DataSpec, maker: Maker, look: bool) -> Examples:
+    """The host's latents and conditionings as they are; latents of several shapes are buckets by themselves."""
+    empty = conditioning.encode_text(maker.clip, "")
+    plain = maker.shape(spec.height, spec.width)
+    groups = by_shape(given.latents) if given.latents and look else {plain: range(len(given))}
+    shapes = {index: shape for shape, group in groups.items() for index in group}
+    for shape in groups:
+        require(
+            shape[0] == plain[0],
+            f"FewStepDataFromHost: latents have {shape[0]} channels, the model has {plain[0]}. Use its VAE.",
+        )
+
+    def cond(index: int, text: conditioning.Encoded | None = None) -> dict[str, Tensor]:
+        hidden, pooled, sizes = given.cond(index)
+        height, width = (8 * side for side in shapes[index][1:])
+        return conditioning.model_keywords(maker.model, *(text or (hidden, pooled)), height, width, sizes)
+
+    count = len(given)
+    return Examples(
+        given.latent(maker.model) if given.latents and look else None,
+        range(count),
+        Lazy(count, cond),
+        Lazy(count, lambda i: cond(i, empty)),
+        shape=plain,
+        buckets=Buckets(list(groups.values()), list(groups)),
+    )

@@ -8,6 +8,8 @@ try:
 except ImportError:  # the PyPI host, when it is used in-process
     from comfy.cmd import folder_paths
 
+from ..training.prompts import ENDINGS
+
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 PROMPTS = ASSETS / "prompts"
 BLOCK = 1 << 20  # bytes
@@ -77,7 +79,6 @@ def reward_folder() -> Path:
 
 
 def prompt_files() -> dict[str, Path]:
-    """Text files with one prompt per line: the input folder's and the pack's own."""
-    found = {path.name: path for path in sorted(PROMPTS.glob("*.txt"))}
-    found.update({path.name: path for path in sorted(input_folder().glob("*.txt"))})
-    return found
+    """Prompt lists (.txt) and tables (.csv, .tsv): the input folder's and the pack's own."""
+    found = (path for folder in (PROMPTS, input_folder()) for path in sorted(folder.glob("*")))
+    return {path.name: path for path in found if path.suffix.lower() in ENDINGS}

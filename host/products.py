@@ -29,7 +29,7 @@ def metadata(job) -> dict[str, str]:
         timesteps={str(len(found)): list(found) for found in method.timesteps},
     )
     data = {"made": spec.summary(), "size": [spec.width, spec.height]}
-    if not spec.folder:
+    if spec.drawn:
         data |= {"teacher_steps": spec.teacher_steps, "teacher_cfg": spec.teacher_cfg}
     recipe = {"sampling": asdict(settings), "recipe": {**method.recipe(), **asdict(config), **job.source}, "data": data}
     architecture = ARCHITECTURES.get(loras.model_context(job.model), "stable-diffusion-v1")

@@ -7,9 +7,8 @@ from torch import Tensor
 
 from ..samplers.noise import generator_for
 from ..training.data import join_keyword
+from .conditioning import Encoded
 from .progress import preview_callback, throw_if_cancelled
-
-Encoded = tuple[Tensor, Tensor | None]  # hidden states [1, tokens, width], pooled [1, width]
 
 
 def unit_noise(shape: tuple, seed: int, indices: list[int]) -> Tensor:

@@ -13,9 +13,10 @@ from fewstep.samplers.lcm import sample_lcm
 from fewstep.training import roles as role_module
 from fewstep.training import terms
 from fewstep.training.config import TrainConfig
-from fewstep.training.data import indices_of, make_batch
+from fewstep.training.data import make_batch
 from fewstep.training.loop import NonFiniteLoss, Trainer
 from fewstep.training.methods import Method, Turn, lcm
+from fewstep.training.order import indices_of
 from fewstep.training.path import Path
 from fewstep.training.roles import LoraRoles, ModuleRoles, checkpoint_blocks
 from fewstep.training.state import RunFolder

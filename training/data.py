@@ -1,6 +1,7 @@
 """Examples and batches. A sample's picture, noise and random numbers depend on (seed, its global index) alone, so that
 resuming needs no generator state and the number of processes does not matter."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import lcm
 
@@ -10,24 +11,42 @@ from torch import Tensor
 from ..samplers.noise import generator_for
 from .batch import Batch
 from .config import require
+from .order import Buckets
 
 UNIFORMS = 8  # random numbers in 0..1 that a term may use for each sample
 
 
+class Lazy(Sequence):
+    """A sequence whose items are made, or read from a disk, when they are asked for."""
+
+    def __init__(self, count: int, make: Callable[[int], object]):
+        self.count, self.make = count, make
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int):
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        return self.make(index)
+
+
 @dataclass
 class Examples:
-    """latents: [n, c, h, w] clean and in the model's scale; prompts: [n] index into conds; uncond: the empty prompt.
+    """latents: clean ones [c, h, w] in the model's scale, by example; prompts: [n] index into conds.
 
-    A cond is a dict of tensors [1, ...], the keywords of the denoiser; texts: the prompt of each cond. A run on prompts
-    alone has no latents, only their shape (c, h, w).
+    A cond is a dict of tensors [1, ...], the keywords of the denoiser; uncond: the empty prompt's, or one for each cond
+    where sizes are part of it. texts: the prompt of each cond. A run on prompts alone has no latents, only their shape
+    (c, h, w). buckets: where latents have several shapes; shape is then the largest.
     """
 
-    latents: Tensor | None
-    prompts: list[int]
-    conds: list[dict[str, Tensor]]
-    uncond: dict[str, Tensor]
-    texts: list[str] | None = None
+    latents: Sequence[Tensor] | Tensor | None
+    prompts: Sequence[int]
+    conds: Sequence[dict[str, Tensor]]
+    uncond: dict[str, Tensor] | Sequence[dict[str, Tensor]]
+    texts: Sequence[str] | None = None
     shape: tuple[int, ...] | None = None
+    buckets: Buckets | None = None
 
     def __post_init__(self):
         require(
@@ -35,15 +54,22 @@ class Examples:
         )
         if self.latents is None:
             require(self.shape is not None, "A run on prompts alone needs the shape of its latents.")
-            return
-        require(len(self.latents) == len(self.prompts), "Every latent needs a prompt.")
-        require(
-            bool(torch.isfinite(self.latents).all()), "The latents hold NaN or infinity. Check the VAE and pictures."
-        )
-        self.shape = tuple(self.latents.shape[1:])
+        else:
+            require(len(self.latents) == len(self.prompts), "Every latent needs a prompt.")
+        if isinstance(self.latents, Tensor):
+            finite = bool(torch.isfinite(self.latents).all())
+            require(finite, "The latents hold NaN or infinity. Check the VAE and pictures.")
+            self.shape = tuple(self.latents.shape[1:])
+        if self.buckets is None:
+            self.buckets = Buckets((range(len(self)),), (self.shape,))
+        self.shape = max(self.buckets.shapes, key=lambda shape: torch.Size(shape).numel())
 
     def __len__(self) -> int:
         return len(self.prompts)
+
+    def empty(self, index: int) -> dict[str, Tensor]:
+        """The empty prompt's cond for one example."""
+        return self.uncond if isinstance(self.uncond, dict) else self.uncond[self.prompts[index]]
 
 
 def join_keyword(tensors: list[Tensor]) -> Tensor:
@@ -59,34 +85,32 @@ def join_conds(conds: list[dict[str, Tensor]], device: torch.device) -> dict[str
     return {name: join_keyword([cond[name] for cond in conds]).to(device) for name in conds[0]}
 
 
-def order(seed: int, epoch: int, count: int) -> Tensor:
-    """The permutation of the examples in one epoch."""
-    return torch.randperm(count, generator=generator_for("order", seed, epoch))
-
-
-def indices_of(seed: int, start: int, count: int, examples: int) -> list[int]:
-    """Which examples the samples start .. start + count - 1 are; every epoch shows each example once."""
-    first, last = start // examples, (start + count - 1) // examples
-    epochs = {epoch: order(seed, epoch, examples) for epoch in range(first, last + 1)}
-    return [int(epochs[n // examples][n % examples]) for n in range(start, start + count)]
-
-
 def make_batch(
-    examples: Examples, seed: int, start: int, count: int, device: torch.device, step: int = 0, stream: str = "sample"
+    examples: Examples,
+    seed: int,
+    start: int,
+    count: int,
+    device: torch.device,
+    step: int = 0,
+    stream: str = "sample",
+    whole: int | None = None,
 ) -> Batch:
-    """The samples start .. start + count - 1 of the run. Each stream has random numbers of its own on the same data."""
-    chosen = indices_of(seed, start, count, len(examples))
+    """The samples start .. start + count - 1 of the run. Each stream has random numbers of its own on the same data.
+
+    whole: samples in the batch that these are a process's part of, when they are a part.
+    """
+    shape, chosen = examples.buckets.pick(seed, start, count, whole or count)
     conds = [examples.conds[examples.prompts[i]] for i in chosen]
-    both = join_conds([*conds, *[examples.uncond] * count], device)
+    both = join_conds([*conds, *map(examples.empty, chosen)], device)
 
     def draw(name: str) -> Tensor:
         generators = [generator_for(name, stream, seed, n) for n in range(start, start + count)]
-        return torch.stack([torch.randn(examples.shape, generator=g) for g in generators]).to(device)
+        return torch.stack([torch.randn(shape, generator=g) for g in generators]).to(device)
 
     generators = [generator_for(stream, seed, n) for n in range(start, start + count)]
     return Batch(
-        latents=None if examples.latents is None else examples.latents[chosen].to(device),
-        noise=torch.stack([torch.randn(examples.shape, generator=g) for g in generators]).to(device),
+        latents=None if examples.latents is None else torch.stack([examples.latents[i] for i in chosen]).to(device),
+        noise=torch.stack([torch.randn(shape, generator=g) for g in generators]).to(device),
         uniform=torch.stack([torch.rand(UNIFORMS, generator=g) for g in generators]).to(device),
         cond={name: value[:count] for name, value in both.items()},
         uncond={name: value[count:] for name, value in both.items()},

@@ -46,6 +46,15 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
 
 
+def load_tensor(path: str | os.PathLike, name: str) -> Tensor:
+    """One tensor of a safetensors file; the others are not read. Raises ValueError when it cannot be had."""
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            return file.get_tensor(name).clone()
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f'"{Path(path).name}" has no tensor {name} that can be read ({error}). Delete it.') from error
+
+
 def names(path: str | os.PathLike) -> list[str]:
     """The keys of a safetensors file, from its header alone."""
     with safe_open(str(path), framework="pt", device="cpu") as file:
