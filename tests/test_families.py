@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from fewstep.weights import families, published_flow, settings
+from fewstep.weights import families, model_families, published_flow, settings
 
 FLOW = [
     ("Wan2.2-Lightning_T2V-A14B-4steps-lora_HIGH_fp16.safetensors", "4", [1, 0.9375, 0.83333]),
@@ -43,9 +43,31 @@ def test_the_wan_authors_eight_steps_are_even_steps_at_shift_5():
 @pytest.mark.parametrize("row", families.ROWS, ids=lambda row: row.family)
 def test_every_family_can_be_chosen_and_says_its_source(row):
     found = families.named(row.family, 4)
-    assert found.family == row.family and found.source
+    assert found.family == row.family and " read" in found.source  # what was read, or what was not
     for points in found.sigmas.values():
         assert all(a > b for a, b in zip(points, points[1:]))
+
+
+N_STEP = [(families, row) for row in families.ROWS if row.counts]
+N_STEP += [(model_families, row) for row in model_families.ROWS if row.counts]
+
+
+@pytest.mark.parametrize("module, row", N_STEP, ids=lambda value: getattr(value, "family", ""))
+def test_an_n_step_family_chosen_by_hand_warns_of_other_steps(module, row):
+    """N is the name's; without one the nearest published, said in a note. It is never simply what the user asked."""
+    for count in row.counts:
+        made = module.named(row.family, 5, f"my_file_{count}steps.safetensors")
+        assert made.steps == (count, count)
+        said = families.advice(made, 5, made.strength, "")
+        assert any(f"was made for {count} steps, not 5" in sentence for sentence in said)
+    guessed = module.named(row.family, 5, "my_file.safetensors")
+    assert guessed.best_steps in row.counts
+    said = "\n".join(families.advice(guessed, 5, guessed.strength, ""))
+    assert "steps, not 5" in said and f"is published for {', '.join(map(str, row.counts))} steps" in said
+
+
+def test_a_family_for_any_number_of_steps_takes_no_number_from_the_name():
+    assert families.named("LCM-LoRA", 4, "some_2step_thing.safetensors") == families.named("LCM-LoRA", 4)
 
 
 def test_exact_sigmas_are_refused_where_they_do_not_belong():

@@ -24,7 +24,7 @@ def bases(tmp_path_factory):
         yield {"tiny": tiny, "sdxl": random_sdxl()}
 
 
-def factors(model) -> dict[str, tuple]:
+def factors(model, rank: int = RANK) -> dict[str, tuple]:
     """{(host module, diffusers module): (up, down)} for attention, feed-forward, conv and time_emb_proj layers."""
     from fewstep.host import models
 
@@ -33,8 +33,8 @@ def factors(model) -> dict[str, tuple]:
     found = {}
     for host in models.lora_targets(model):
         shape = weights[f"{host}.weight"].shape
-        up = torch.randn(shape[0], RANK, *(1 for _ in shape[2:]), generator=generator) * 0.125
-        found[host, names[host]] = up, torch.randn(RANK, *shape[1:], generator=generator) * 0.125
+        up = torch.randn(shape[0], rank, *(1 for _ in shape[2:]), generator=generator) * 0.125
+        found[host, names[host]] = up, torch.randn(rank, *shape[1:], generator=generator) * 0.125
     return found
 
 
@@ -87,12 +87,13 @@ FORMATS = {
     "old diffusers, processor": processor,
     "old diffusers, lora": dotted,
 }
-DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn]
+FP8 = [getattr(torch, name) for name in ("float8_e4m3fn", "float8_e5m2") if hasattr(torch, name)]
+DTYPES = [torch.float32, torch.float16, torch.bfloat16, *FP8]
 
 
-def written(model, naming, dtype, alpha: float | None) -> dict[str, torch.Tensor]:
+def written(model, naming, dtype, alpha: float | None, rank: int = RANK) -> dict[str, torch.Tensor]:
     file = {}
-    for modules, (up, down) in factors(model).items():
+    for modules, (up, down) in factors(model, rank).items():
         down_key, up_key, alpha_key = naming(*modules)
         file[down_key], file[up_key] = down.to(dtype), up.to(dtype)
         if alpha is not None:
@@ -129,6 +130,25 @@ def test_every_format_of_a_delta_gives_the_same_weights(name, alpha, dtype, base
         key = f"diffusion_model.{host}.weight"
         delta = (up.to(dtype).float().flatten(1) @ down.to(dtype).float().flatten(1)).view(weights[key].shape)
         assert torch.allclose(found[key], weights[key] + scale * delta, atol=1e-5), key
+
+
+@pytest.mark.parametrize("rank", [1, 3, 80])
+@pytest.mark.parametrize("name", FORMATS)
+def test_any_rank_in_every_format(name, rank, bases):
+    """80 is more than some layers of the tiny base have channels."""
+    model, naming = bases["tiny"], FORMATS[name]
+    weights = model.model.state_dict()
+    found = patched_weights(model, written(model, naming, torch.float32, 2.0, rank))
+    for (host, _), (up, down) in factors(model, rank).items():
+        key = f"diffusion_model.{host}.weight"
+        delta = (up.flatten(1) @ down.flatten(1)).view(weights[key].shape)
+        assert torch.allclose(found[key], weights[key] + 2 / rank * delta, atol=1e-5), key
+
+
+@pytest.mark.parametrize("base", ["tiny", "sdxl"])
+@pytest.mark.parametrize("part", ["time_emb_proj", "conv1", "conv2", "conv_shortcut", "downsamplers", "upsamplers"])
+def test_convolutions_and_time_projections_are_among_the_layers(part, base, bases):
+    assert any(part in diffusers for _, diffusers in factors(bases[base]))
 
 
 @pytest.mark.parametrize("base", ["tiny", "sdxl"])
