@@ -106,7 +106,9 @@ def load(header: Header) -> tuple:
     except torch.cuda.OutOfMemoryError:
         raise  # the file is fine; the host frees memory and says so itself
     except (RuntimeError, AttributeError, TypeError, LookupError) as error:
-        raise ValueError(f"is not known to this host, or is damaged ({error}).") from error
+        said = " ".join(str(error).split())  # the host may list every tensor
+        said = said if len(said) <= 300 else f"{said[:300]} ..."
+        raise ValueError(f"is not known to this host, or is damaged ({said}).") from error
     if loaded[0] is None:
         raise ValueError("holds a diffusion model of a kind that this host does not know.")
     return loaded

@@ -1,89 +1,15 @@
 """Bad LoRA files: each gives a sentence that names the node and the file, and leaves host and model as they were."""
 
-import json
-import struct
+import pickle
 
 import pytest
 import torch
-from safetensors.torch import save, save_file
+from bad_files import METADATA, NAMES, NO_SAFETENSORS, ON_THE_MODEL, PEFT, TENSORS, pair
+from safetensors.torch import save_file
 
 pytest.importorskip("comfy", reason="the embedded host is not installed here")
 
-MODULE = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
-UP, DOWN, ALPHA = (f"{MODULE}.{part}" for part in ("lora_up.weight", "lora_down.weight", "alpha"))
 GOOD = "fewstep-tiny-sd-lcm-lora.safetensors"
-
-
-def pair(width=64, out=64, rank=4, **changes) -> dict:
-    file = {UP: torch.full((out, rank), 0.01), DOWN: torch.full((rank, width), 0.01), ALPHA: torch.tensor(4.0)}
-    return {key: tensor for key, tensor in {**file, **changes}.items() if tensor is not None}
-
-
-def header(text: bytes, data: bytes = b"") -> bytes:
-    return struct.pack("<Q", len(text)) + text + data
-
-
-def described(**entries) -> bytes:
-    return header(json.dumps(entries).encode(), bytes(64))
-
-
-F32 = {"dtype": "F32", "shape": [4]}
-WHOLE = save(pair())
-NO_SAFETENSORS = {
-    "empty": b"",
-    "truncated header": WHOLE[:20],
-    "truncated data": WHOLE[:-100],
-    "pickle": b"\x80\x04K\x01.",
-    "zip": b"PK\x03\x04" + bytes(64),
-    "text": b"this is not a weight file at all, it is text",
-    "absurd header length": b"\xff" * 8 + bytes(64),
-    "header is no JSON": header(b"{not json}"),
-    "header is not UTF-8": header(b'{"__metadata__":{"a":"\xff\xfe"}}'),
-    "overlapping offsets": described(a={**F32, "data_offsets": [0, 16]}, b={**F32, "data_offsets": [8, 24]}),
-    "offsets beyond the end": described(a={**F32, "data_offsets": [0, 999]}),
-    "metadata is no object": described(__metadata__=[1]),
-}
-TENSORS = {
-    "no tensors": ({}, "no tensors"),
-    "NaN": (pair(**{UP: torch.full((64, 4), float("nan"))}), "NaN or infinite"),
-    "Inf": (pair(**{DOWN: torch.full((4, 64), float("inf"))}), "NaN or infinite"),
-    "NaN in fp8": (pair(**{UP: torch.full((64, 4), float("nan")).to(torch.float8_e4m3fn)}), "NaN or infinite"),
-    "alpha NaN": (pair(**{ALPHA: torch.tensor(float("nan"))}), "no scale"),
-    "alpha zero": (pair(**{ALPHA: torch.tensor(0.0)}), "no scale"),
-    "alpha a vector": (pair(**{ALPHA: torch.ones(3)}), "no scale"),
-    "up without down": (pair(**{DOWN: None}), "no lora_down.weight"),
-    "down without up": (pair(**{UP: None}), "no lora_up.weight"),
-    "rank 0": (pair(rank=0), "no LoRA pair"),
-    "ranks differ": (pair(**{UP: torch.ones(64, 3)}), "rank 3 above and 4 below"),
-    "one-dimensional": (pair(**{UP: torch.ones(64), DOWN: torch.ones(64)}), "no LoRA pair"),
-    "integers": (pair(**{UP: torch.ones(64, 4, dtype=torch.int8)}), "is int8"),
-    "one weight twice": (
-        {
-            **pair(),
-            f"unet.{'down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k'}.lora_A.weight": torch.ones(4, 64),
-        },
-        "are the same weight",
-    ),
-}
-ON_THE_MODEL = {
-    "SD1.5 on the tiny base": (pair(width=768), "holds SD1.5 weights"),
-    "SD2 on the tiny base": (pair(width=1024), "holds SD2.x weights"),
-    "SDXL on the tiny base": (pair(width=2048), "holds SDXL weights"),
-    "shapes do not fit": (pair(out=32), "the model's weight is"),
-    "unknown keys only": ({"something": torch.ones(2, 2)}, "only 0 of 1"),
-    "text encoder only": (
-        {key.replace("lora_unet", "lora_te"): tensor for key, tensor in pair().items()},
-        "holds no weights of the diffusion model",
-    ),
-    "a transformer's": ({f"transformer.x.{k}": torch.ones(4, 4) for k in ("lora_A.weight", "lora_B.weight")}, "0 of 2"),
-    "10,000 keys": ({f"lora_unet_blocks_{i}.diff": torch.ones(1) for i in range(10_000)}, "only 0 of 10000"),
-}
-DAMAGED = {
-    "no JSON": "{",
-    "no sampling": "{}",
-    "a list": "[]",
-    "unknown field": '{"sampling": {"family": "x", "steps": [1], "cfg_range": [1], "colour": 1}}',
-}
 
 
 @pytest.fixture(scope="module")
@@ -151,20 +77,28 @@ def test_files_of_another_model(fault, place):
 
 
 @pytest.mark.parametrize("node", NODES)
-@pytest.mark.parametrize("name", ["gone.safetensors", "../gone.safetensors", "/etc/passwd", "folder.safetensors"])
-def test_names_that_are_no_listed_file(name, node, place):
+@pytest.mark.parametrize("name", NAMES)
+def test_names_that_are_no_listed_weights(name, node, place):
     (place[1] / "folder.safetensors").mkdir(exist_ok=True)
-    assert_refused(node, place, name, "is in no loras folder")
+    if name.startswith("weights"):
+        (place[1] / name).write_bytes(pickle.dumps({"weight": [1.0]}))
+    assert_refused(node, place, name, NAMES[name])
 
 
-@pytest.mark.parametrize("fault", DAMAGED)
+@pytest.mark.parametrize("fault", METADATA)
 def test_damaged_metadata(fault, place):
     from fewstep.nodes import load
 
-    save_file(pair(), place[1] / "bad.safetensors", metadata={"fewstep": DAMAGED[fault]})
-    with pytest.raises(ValueError, match='FewStepLoadLora: "bad.safetensors".*metadata is damaged'):
+    metadata, message = METADATA[fault]
+    save_file(PEFT, place[1] / "bad.safetensors", metadata=metadata)
+    with pytest.raises(ValueError, match=f'FewStepLoadLora: "bad.safetensors".*{message}'):
         load.FewStepLoadLora().load(place[0], "bad.safetensors", 1.0, 4, 1.0)
     assert_usable(place)
+
+
+def test_the_table_is_as_long_as_it_claims():
+    """Distinct faults of LoRA files, each met by one to three nodes; whole models have their own in test_bad_models."""
+    assert len(NO_SAFETENSORS) + len(TENSORS) + len(ON_THE_MODEL) + len(METADATA) + len(NAMES) >= 80
 
 
 def assert_usable(place):

@@ -55,7 +55,7 @@ def read_header(path: Path) -> Header:
         for name, (dtype, shape, first, last) in entries.items():
             if dtype in DTYPES and last - first != math.prod(shape) * DTYPES[dtype].itemsize:
                 raise ValueError(f"{name} has {last - first} bytes, not those of {shape} in {dtype}")
-    except (struct.error, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (struct.error, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f'"{path.name}" cannot be read as a safetensors file ({error}). Get the file again.'
         ) from error
