@@ -20,7 +20,7 @@ from ..training.path import Path as NoisePath
 from ..training.roles import LoraRoles, checkpoint_blocks
 from ..training.state import RunFolder
 from ..weights import keys
-from . import dataset, folders, layers, loras, models, products, rewards
+from . import dataset, folders, layers, loras, models, over, products, rewards
 from .preview import Preview
 from .progress import Progress, throw_if_cancelled
 
@@ -71,6 +71,7 @@ class Job:
         )
         layers.chosen(self.model, self.config.layers)
         optimizers.check(self.config.optimizer)
+        over.check(self)
         require(
             self.vae is not None or not self.method.feedback,
             "FewStepDistill: rewards look at pictures. Connect the vae input.",
@@ -132,7 +133,7 @@ def train(job: Job) -> tuple[dict[str, Tensor], int]:
         config, method, roles, path, examples, job.folder, copy.device, job.source, throw_if_cancelled, on_step
     ).run()
     kept = best.weights() if best else roles.parameters(kept_role(config))
-    tensors = keys.export_lora(kept, models.diffusers_names(job.model), config.alpha)
+    tensors = over.product(job, keys.export_lora(kept, models.diffusers_names(job.model), config.alpha))
     return tensors, sum(p.numel() for p in roles.parameters("student").values())
 
 
@@ -190,7 +191,8 @@ def lora_roles(job: Job, copy: models.TrainingCopy, examples: Examples) -> LoraR
 
 def start_from(job: Job, roles: LoraRoles) -> None:
     """Let the adapters begin as an earlier LoRA instead of as the teacher; the critic still begins as the teacher."""
-    tensors, _ = loras.read(job.start, "FewStepDistill")
+    tensors, found = loras.read(job.start, "FewStepDistill")
+    over.check_start(job, found, job.start)
     layers.check_start(job.model, job.config.layers, tensors, job.start)
     names, scale = models.diffusers_names(job.model), job.config.alpha / job.config.rank
     for role in (role for role in roles.roles if role != "critic"):

@@ -26,17 +26,32 @@ def call_supported(function: Callable, *args, **options):
 
 
 def fingerprint(model) -> str:
-    """A short hash of a MODEL as wired: a sample of every weight of its network, and which patches lie on it.
+    """A short hash of a MODEL as wired: a sample of every weight of its network and of every patch that lies on it.
 
     It knows the teacher of a run again, whatever device or precision it is trained in.
     """
     digest = hashlib.blake2b(digest_size=8)
     for name, parameter in model.model.diffusion_model.named_parameters():
-        some = parameter.detach().flatten()[:: max(parameter.numel() // 16, 1)][:16].float().cpu()
-        digest.update(f"{name}{tuple(parameter.shape)}".encode() + some.numpy().tobytes())
+        digest.update(name.encode() + sample_of(parameter))
     for key, patches in sorted(model.patches.items(), key=lambda item: str(item[0])):
         digest.update(f"{key}{[(patch[0], patch[2]) for patch in patches]}".encode())
+        for tensor in (tensor for patch in patches for tensor in tensors_in(patch[1])):
+            digest.update(sample_of(tensor))
     return digest.hexdigest()
+
+
+def sample_of(tensor: Tensor) -> bytes:
+    """A tensor's shape and 16 of its values."""
+    some = tensor.detach().flatten()[:: max(tensor.numel() // 16, 1)][:16].float().cpu()
+    return f"{tuple(tensor.shape)}".encode() + some.numpy().tobytes()
+
+
+def tensors_in(patch) -> list[Tensor]:
+    """The tensors of a patch of any kind: nested tuples, or an object that holds its weights."""
+    if isinstance(patch, Tensor):
+        return [patch]
+    parts = getattr(patch, "weights", patch)
+    return [t for part in parts for t in tensors_in(part)] if isinstance(parts, tuple | list) else []
 
 
 def to_trainable(module: nn.Module, dtype: torch.dtype) -> nn.Module:

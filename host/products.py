@@ -6,7 +6,7 @@ from dataclasses import asdict
 from torch import Tensor
 
 from ..weights import families, io
-from . import folders, loras
+from . import folders, loras, over
 
 ARCHITECTURES = {1024: "stable-diffusion-v2-768-v", 2048: "stable-diffusion-xl-v1-base"}  # by text context
 
@@ -45,6 +45,6 @@ def metadata(job) -> dict[str, str]:
     }
 
 
-def student_model(model, tensors: dict[str, Tensor]):
-    """The input MODEL's clone with the student's LoRA on it."""
-    return loras.apply(model, None, tensors, 1.0)[0]
+def student_model(job, tensors: dict[str, Tensor]):
+    """The input MODEL's clone with the student's LoRA on it: beside the LoRAs it had, or in their place."""
+    return loras.apply(over.carrier(job), None, tensors, 1.0)[0]

@@ -1,7 +1,7 @@
 """The node that trains."""
 
 from ..host import distil, folders, products
-from ..training.config import OPTIMIZERS, TrainConfig, require
+from ..training.config import OPTIMIZERS, OVER, TrainConfig, require
 from . import report
 from .data import DATA
 from .methods import METHOD
@@ -122,10 +122,11 @@ class FewStepDistill:
         check_run(run_name, method, config, resume)
         prompts = [line.strip() for line in preview_prompts.splitlines() if line.strip()][:8]
         start = start_file or ("" if start_lora == "none" else start_lora)
-        result = distil.distil(distil.Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start))
+        job = distil.Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start)
+        result = distil.distil(job)
         losses = [record["loss"] for record in result.metrics if "loss" in record]
         text = report.summary(result, method, config)
-        student = products.student_model(model, result.tensors)
+        student = products.student_model(job, result.tensors)
         return (student, result.name, report.loss_picture(result.metrics), text, result.tensors, {"loss": losses})
 
 

@@ -1,0 +1,1 @@
+"""The recipe of the small style LoRA of the tiny base."""
