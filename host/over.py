@@ -33,8 +33,8 @@ def task(model) -> dict[str, list[merge.Delta]]:
             whole = all(part is None for part in patch[3:])  # neither a part of the weight nor a function of it
             require(
                 plain and whole and module in names,
-                f"FewStepDistill: {key} carries a patch of kind {kind!r} that is no plain LoRA of the U-Net, so it "
-                'cannot go into one LoRA over the plain base. Set lora_over to "patched model", or take that patch off.',
+                f"FewStepDistill: {key} carries a patch of kind {kind!r} that is no plain LoRA of the U-Net. It cannot "
+                'go into one LoRA over the plain base. Set lora_over to "patched model", or take that patch off.',
             )
             found.setdefault(keys.kohya_name(names[module]), []).append(delta_of(patch[0], parts, weights[key].shape))
     return found

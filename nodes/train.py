@@ -101,6 +101,13 @@ class FewStepDistill:
                         "diffusers' names (to_q, to_v: SwiftBrush), by commas. Fewer are smaller and learn less.",
                     },
                 ),
+                "lora_over": (
+                    list(OVER),
+                    {
+                        "tooltip": "For a model with LoRAs on it. patched model: a speed LoRA to be used beside them. "
+                        "plain base: one LoRA that holds them too."
+                    },
+                ),
             },
         }
 

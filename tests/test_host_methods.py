@@ -1,5 +1,7 @@
 """Methods through /prompt: rewards from local files in one graph, runs on disk, LCF on own pictures."""
 
+from pathlib import Path
+
 import torch
 from PIL import Image
 from test_host import QUICK, api, assert_is_a_picture, pictures
@@ -44,3 +46,20 @@ def test_lcf_learns_own_pictures(client, host):
     workflow["4"] = {"class_type": "FewStepMethodLCF", "inputs": method}
     for picture in pictures(client, workflow)["fewstep_student"]:
         assert_is_a_picture(picture)
+
+
+def test_a_style_teacher_gives_one_lora_that_the_stock_loader_puts_on_the_plain_base(client, host):
+    """The student's pictures are cyanotypes without the style's file; LoraLoader draws the same ones."""
+    workflow = api("distil_style_teacher", node_3={"count": 16}, node_5={**QUICK, "run_name": "stock-cyanotype"})
+    made = pictures(client, workflow)
+    for picture in (*made["fewstep_style_teacher"], *made["fewstep_style_student"]):
+        assert_is_a_picture(picture)
+        assert picture[..., 2].mean() > picture[..., 0].mean() + 0.05  # bluer than red, of a red apple
+    workflow["40"] = {
+        "class_type": "LoraLoaderModelOnly",
+        "inputs": {"model": ["1", 0], "lora_name": str(Path("fewstep") / "stock-cyanotype.safetensors")},
+    }
+    workflow["40"]["inputs"]["strength_model"] = 1.0
+    workflow["13"]["inputs"]["model"] = ["40", 0]
+    again = pictures(client, workflow)["fewstep_style_student"]
+    assert max(abs(a - b).max() for a, b in zip(again, made["fewstep_style_student"])) <= 1 / 255

@@ -30,7 +30,8 @@ def drawn(model, clip) -> torch.Tensor:
 def runs(styled, tmp_path_factory):
     """Two runs of one kind on the styled teacher: the speed LoRA, and the LoRA that holds the style too."""
     folder, few = tmp_path_factory.mktemp("over"), {"steps": 2, "prompts": PROMPTS[:1], "layers": "attention"}
-    return short_lora(styled, folder / "beside", **few), short_lora(styled, folder, lora_over="plain base", **few), folder
+    beside = short_lora(styled, folder / "beside", **few)
+    return beside, short_lora(styled, folder, lora_over="plain base", **few), folder
 
 
 def test_one_lora_over_the_plain_base_is_the_student_over_the_patched_model(runs, tiny, styled):  # noqa: F811
