@@ -16,8 +16,8 @@ BLOCK = 1 << 20  # bytes
 
 
 def register_assets() -> None:
-    """Show `assets/checkpoints` and `assets/loras` in the stock loaders' lists, with nothing copied."""
-    for kind in ("checkpoints", "loras"):
+    """Show the folders of `assets/` in the stock loaders' lists, with nothing copied."""
+    for kind in ("checkpoints", "loras", "controlnet"):
         path = str(ASSETS / kind)
         if path not in folder_paths.get_folder_paths(kind):
             folder_paths.add_model_folder_path(kind, path)

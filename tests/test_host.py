@@ -347,6 +347,20 @@ def test_controlnet_reaches_the_few_step_sampler(control, client, host):
     assert change < 0.002 if control == 0 else change > 0.02
 
 
+def test_the_shipped_controlnet_makes_four_steps_follow_the_edges(client):
+    """The tangerines' outlines cover the apples' they were asked to follow, and at strength 0 they do not."""
+
+    def overlap(strength: float) -> float:
+        made = pictures(client, api("controlnet", node_11={"strength": strength}))
+        before = numpy.array(made["fewstep_before"]).min(axis=3) < 0.75  # on white
+        after = numpy.array(made["fewstep_controlled"])
+        after = after[..., 0] > after[..., 2]  # orange on blue
+        return (before & after).sum() / (before | after).sum()
+
+    followed, free = overlap(1.0), overlap(0.0)
+    assert followed > 0.9 and followed > free + 0.08, (followed, free)
+
+
 def test_the_stock_lora_loader_reads_our_file_as_ours_does(client):
     """LoraLoaderModelOnly with the same file gives the same picture."""
     workflow = api("text_to_image_4_steps", node_5={"batch_size": 1})
