@@ -14,7 +14,7 @@ from ..training.config import require
 from ..training.data import Examples, Lazy
 from ..training.order import Buckets
 from ..training.prompts import digest_of
-from . import conditioning, latents, models, pictures, sampling
+from . import conditioning, latents, masks, models, pictures, sampling
 from .given import Given, by_shape
 from .shards import Shards
 
@@ -157,6 +157,7 @@ def from_pictures(spec: DataSpec, maker: Maker) -> Examples:
         Lazy(count, lambda i: cond(captions[i], i)),
         Lazy(count, lambda i: cond("", i)),
         captions,
+        instances=masks.reader(spec.pictures.files) if isinstance(spec.pictures, pictures.Folder) else None,
         buckets=Buckets([group.tolist() for group in groups.values()], list(groups)),
     )
 

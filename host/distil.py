@@ -15,7 +15,8 @@ from ..training.config import TrainConfig, check_resume, require
 from ..training.data import Examples, make_batch
 from ..training.heldout import HeldOut
 from ..training.loop import Trainer
-from ..training.methods import Method, bound
+from ..training.methods import Method
+from ..training.on_pictures import bound
 from ..training.path import Path as NoisePath
 from ..training.roles import LoraRoles, checkpoint_blocks
 from ..training.state import RunFolder
@@ -73,8 +74,8 @@ class Job:
         optimizers.check(self.config.optimizer)
         over.check(self)
         require(
-            self.vae is not None or not self.method.feedback,
-            "FewStepDistill: rewards look at pictures. Connect the vae input.",
+            self.vae is not None or not self.method.on_pictures,
+            "FewStepDistill: rewards and masks look at pictures. Connect the vae input.",
         )
         require(
             not self.start or folders.full_path("loras", self.start) is not None,
@@ -128,7 +129,9 @@ def train(job: Job) -> tuple[dict[str, Tensor], int]:
         due = last or step % config.preview_every == 0
         progress.show(step, preview.picture(student, copy) if due else None)
 
-    method = bound(job.method, rewards.decoder(job.model, job.vae, copy.device)) if job.method.feedback else job.method
+    method = job.method
+    if method.on_pictures:
+        method = bound(method, rewards.decoder(job.model, job.vae, copy.device))
     Trainer(
         config, method, roles, path, examples, job.folder, copy.device, job.source, throw_if_cancelled, on_step
     ).run()

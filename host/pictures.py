@@ -12,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ..training.config import require
+from . import masks
 from .progress import throw_if_cancelled
 from .shards import Shards
 
@@ -26,8 +27,9 @@ class Folder:
     """Pictures of one folder: the caption of name.png is name.txt, else the file's name, `_` read as a blank."""
 
     def __init__(self, folder: Path):
-        self.files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
-        texts = sum(path.suffix.lower() == ".txt" for path in folder.iterdir())
+        found = [path for path in sorted(folder.iterdir()) if not masks.is_mask(path)]
+        self.files = [path for path in found if path.suffix.lower() in PICTURES]
+        texts = sum(path.suffix.lower() == ".txt" for path in found)
         without = f" but {texts} captions without one" if texts else ""
         require(bool(self.files), f"FewStepDataset: {folder} holds no pictures ({', '.join(PICTURES)}){without}.")
         self.captions = [caption_of(path) for path in self.files]

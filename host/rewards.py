@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import comfy
 import torch
@@ -14,47 +15,70 @@ from . import folders, models
 
 KIND = "fewstep_rewards"
 NO_FOLDER = "none"
+A_CLIP = "a CLIP model (a folder with config.json and model.safetensors, as Hugging Face has them)"
 
 
-def names(ending: str = "") -> list[str]:
-    """Folders (or files with that ending) in the models folder's `fewstep_rewards`."""
+def names(endings: tuple[str, ...] = ()) -> list[str]:
+    """Folders (or files with one of these endings) in the models folder's `fewstep_rewards`."""
     root = folders.reward_folder()
     found = sorted(root.iterdir()) if root.is_dir() else []
-    kept = [path.name for path in found if (path.suffix == ending if ending else (path / "config.json").is_file())]
+    kept = [path.name for path in found if (path.suffix in endings if endings else (path / "config.json").is_file())]
     return kept or [NO_FOLDER]
 
 
-def local(name: str, node: str) -> Path:
+def local(name: str, node: str, what: str = A_CLIP) -> Path:
     """The path of a listed name. Raises ValueError with what to put where."""
     root = folders.reward_folder()
     path = folders.inside(root, name, f"{node}: name")
     if name == NO_FOLDER or not path.exists():
-        raise ValueError(
-            f"{node}: there is no {name!r} in {root}. Put a CLIP model there as a folder (config.json and "
-            "model.safetensors, as Hugging Face has them), then refresh the list."
-        )
+        raise ValueError(f"{node}: there is no {name!r} in {root}. Put {what} there, then refresh the list.")
     return path
 
 
-def clip_networks(name: str, node: str) -> tuple[Callable, Callable, int]:
-    """(image network, text network, size in pixels) of a local CLIP folder, loaded when first used and frozen."""
-    path, loaded = local(name, node), {}
+def torch_file(path: Path, node: str) -> dict:
+    """What a .pt or .pth file holds, tensors and plain values only. Raises ValueError when there is more or less."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its reader stumbled over; every kind means the same to the user
+        raise ValueError(
+            f"{node}: {path.name} cannot be read as a file of plain tensors ({error}). Download it again."
+        ) from error
 
-    def model():
-        if "model" not in loaded:
-            loaded["model"] = load_clip(path, node)
-        return loaded["model"]
 
-    def image(pixels: Tensor) -> Tensor:
-        return pooled(model()[0].to(pixels.device).get_image_features(pixel_values=pixels))
+class ClipFolder:
+    """A local CLIP folder, loaded when first used and frozen. Rewards on one folder share one network."""
 
-    def text(prompts: list[str]) -> Tensor:
-        network, tokenizer = model()
+    def __init__(self, path: Path, node: str):
+        self.path, self.node, self.loaded = path, node, None
+        self.size = image_size(path, node)
+
+    def model(self):
+        if self.loaded is None:
+            self.loaded = load_clip(self.path, self.node)
+        return self.loaded
+
+    def image(self, pixels: Tensor) -> Tensor:
+        return pooled(self.model()[0].to(pixels.device).get_image_features(pixel_values=pixels))
+
+    def text(self, prompts: list[str]) -> Tensor:
+        network, tokenizer = self.model()
         tokens = tokenizer(prompts, padding=True, truncation=True, max_length=77, return_tensors="pt")
         device = next(network.parameters()).device
         return pooled(network.get_text_features(**{key: value.to(device) for key, value in tokens.items()}))
 
-    return image, text, image_size(path, node)
+
+# The rewards of the graphs that are alive hold the folders; this only knows them, and forgets them with the last one.
+CLIP_FOLDERS: WeakValueDictionary[tuple, ClipFolder] = WeakValueDictionary()
+
+
+def clip_folder(name: str, node: str) -> ClipFolder:
+    """The folder's networks, the same ones for every reward as long as its files are."""
+    path = local(name, node)
+    key = (path, tuple(sorted((file.name, file.stat().st_mtime_ns) for file in path.iterdir())))
+    found = CLIP_FOLDERS.get(key)
+    if found is None:
+        found = CLIP_FOLDERS[key] = ClipFolder(path, node)
+    return found
 
 
 def pooled(output) -> Tensor:
@@ -85,19 +109,19 @@ def image_size(path: Path, node: str) -> int:
 
 
 def clip_similarity(name: str, node: str) -> ClipSimilarity:
-    image, text, size = clip_networks(name, node)
-    return ClipSimilarity(f"CLIP similarity ({name})", image, text, size)
+    clip = clip_folder(name, node)
+    return ClipSimilarity(f"CLIP similarity ({name})", clip.image, clip.text, clip.size)
 
 
 def aesthetic(name: str, head: str, node: str) -> AestheticScore:
     """A head from a .safetensors file on the image features of a local CLIP."""
-    image, _, size = clip_networks(name, node)
+    clip = clip_folder(name, node)
     try:
         with torch.inference_mode(False):
             layers = head_layers(io.load(local(head, node))[0])
     except ValueError as error:
         raise ValueError(f'{node}: "{head}": {error}') from error
-    return AestheticScore(f"aesthetic score ({head})", image, layers, size)
+    return AestheticScore(f"aesthetic score ({head})", clip.image, layers, clip.size)
 
 
 def decoder(model, vae, device: torch.device) -> Callable[[Tensor], Tensor]:

@@ -7,7 +7,7 @@ import torch
 from ..host import rewards
 from ..training.config import require
 from ..training.feedback import FeedbackOptions
-from ..training.methods import with_feedback
+from ..training.on_pictures import with_feedback
 from ..training.rewards import RewardSum
 from .methods import METHOD, built, numbers
 
@@ -47,7 +47,7 @@ class FewStepRewardAesthetic:
         return {
             "required": {
                 "clip_folder": (rewards.names(), {"tooltip": "The CLIP that the head was trained on: ViT-L/14."}),
-                "head": (rewards.names(".safetensors"), {"tooltip": "A .safetensors file in fewstep_rewards."}),
+                "head": (rewards.names((".safetensors",)), {"tooltip": "A .safetensors file in fewstep_rewards."}),
             }
         }
 

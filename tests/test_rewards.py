@@ -6,7 +6,7 @@ import torch
 pytest.importorskip("comfy", reason="the embedded host is not installed here")
 
 from fewstep.training.feedback import FeedbackOptions
-from fewstep.training.methods import with_feedback
+from fewstep.training.on_pictures import with_feedback
 from fewstep.training.rewards import head_layers, prepare
 from safetensors.torch import save_file
 from test_in_host import PROMPTS, bits, tiny  # noqa: F401 (a fixture)
@@ -60,6 +60,19 @@ def test_the_preprocessing_is_clips_own():
     processor = CLIPImageProcessor(size={"shortest_edge": 64}, crop_size=64)
     theirs = processor((pixels[0].permute(1, 2, 0) * 255).round().byte().numpy(), return_tensors="pt")["pixel_values"]
     assert (own - theirs)[..., 2:-2].abs().max() < 0.05
+
+
+@pytest.mark.parametrize("shape", [(96, 160), (150, 64), (64, 65)])
+def test_a_picture_that_is_not_square_is_cropped_to_its_middle_as_clip_does(shape):
+    from transformers import CLIPImageProcessor
+
+    rows, columns = torch.linspace(0, 1, shape[0]), torch.linspace(0, 1, shape[1])
+    pixels = torch.stack([rows[:, None].expand(shape), columns.expand(shape), rows[:, None] * columns])
+    processor = CLIPImageProcessor(size={"shortest_edge": 48}, crop_size=48)
+    picture = (pixels.permute(1, 2, 0) * 255).round().byte().numpy()
+    theirs = processor(picture, return_tensors="pt")["pixel_values"]
+    own = prepare(pixels[None], 48)
+    assert own.shape == theirs.shape and (own - theirs)[..., 2:-2, 2:-2].abs().max() < 0.1
 
 
 @pytest.mark.parametrize("kind", ["clip", "aesthetic"])
@@ -161,6 +174,21 @@ def test_a_sum_is_weighted_carries_both_gradients_and_skips_weight_0():
         gradient[:, 1:], torch.tensor(2 / 48)
     )
     assert summed.name == "2 x (bright) + -0.5 x (red) + 0 x (never)"
+
+
+def test_rewards_on_one_folder_share_its_network_and_no_global_keeps_it(reward_folder):
+    import gc
+
+    from fewstep.host import rewards
+
+    made = rewards_of()
+    clip, aesthetic = made["clip"](), made["aesthetic"]()
+    assert clip.image.__self__ is aesthetic.image.__self__
+    clip(torch.rand(1, 3, 64, 64), ["a"])
+    assert aesthetic.image.__self__.loaded is not None and len(rewards.CLIP_FOLDERS) == 1
+    del clip, aesthetic, made
+    gc.collect()
+    assert len(rewards.CLIP_FOLDERS) == 0
 
 
 def test_the_layers_of_a_head_come_in_their_own_order():

@@ -15,6 +15,7 @@ class Batch:
 
     latents: clean pictures [b, c, h, w] in the model's scale, or None in a run on prompts alone; prompts: their texts,
     for terms that read them. step: optimizer steps done, for schedules. draw(name): more unit noise like `noise`.
+    instances(h, w): the masks of each picture at that size, where the data has pictures.
     Every random number of a sample depends on (seed, its global index, a name) alone.
     """
 
@@ -26,6 +27,7 @@ class Batch:
     prompts: list[str] | None = None
     step: int = 0
     draw: Callable[[str], Tensor] | None = None
+    instances: Callable[[int, int], list] | None = None
 
     @property
     def x0(self) -> Tensor:

@@ -37,7 +37,8 @@ class Examples:
 
     A cond is a dict of tensors [1, ...], the keywords of the denoiser; uncond: the empty prompt's, or one for each cond
     where sizes are part of it. texts: the prompt of each cond. A run on prompts alone has no latents, only their shape
-    (c, h, w). buckets: where latents have several shapes; shape is then the largest.
+    (c, h, w). buckets: where latents have several shapes; shape is then the largest. instances(index, h, w): the masks
+    of a picture at that size.
     """
 
     latents: Sequence[Tensor] | Tensor | None
@@ -47,6 +48,7 @@ class Examples:
     texts: Sequence[str] | None = None
     shape: tuple[int, ...] | None = None
     buckets: Buckets | None = None
+    instances: Callable[[int, int, int], object] | None = None
 
     def __post_init__(self):
         require(

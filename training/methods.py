@@ -6,7 +6,6 @@ from functools import partial
 
 from .adversarial import discriminate
 from .config import require
-from .feedback import FeedbackOptions, feedback
 from .matching import (
     ReconstructionOptions,
     ScoreOptions,
@@ -44,6 +43,7 @@ class Method:
 
     handovers: steps at which "previous" becomes the student as it is; pictures: whether a term looks at them;
     timesteps: the student's own, by number of steps, where they are not the schedule's; most: steps it is for.
+    on_pictures: (term, weight) of the student's turns that still want a decoder.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Method:
     timesteps: tuple[tuple[int, ...], ...] = ()
     most: int = 8
     eta: float = 0.0
-    feedback: tuple[tuple[FeedbackOptions, Callable], ...] = ()
+    on_pictures: tuple[tuple[Callable, float], ...] = ()
     judge: str = "teacher"  # whose features the discriminator's heads look at
 
     def recipe(self) -> dict:
@@ -243,19 +243,6 @@ def swiftbrush(options: ScoreMethodOptions) -> Method:
     return score_method("SwiftBrush", options)
 
 
-def with_feedback(method: Method, options: FeedbackOptions, reward: Callable) -> Method:
-    """A method whose student turns learn from a reward too, once `bound` says how latents become pictures."""
-    found = (*method.feedback, (options, reward))
-    return replace(method, feedback=found, options=Together((method.options, options)))
-
-
-def bound(method: Method, decode: Callable) -> Method:
-    """The method with its feedback as terms; decode: latents in the model's scale -> pictures in 0..1."""
-    terms = tuple((partial(feedback, options=o, reward=r, decode=decode), o.weight) for o, r in method.feedback)
-    turns = tuple(replace(t, terms=t.terms + terms) if t.role == "student" else t for t in method.turns)
-    return replace(method, turns=turns, feedback=())
-
-
 @dataclass(frozen=True)
 class Together:
     """The options of several methods."""
@@ -282,7 +269,7 @@ def total(first: Method, second: Method, weight: float) -> Method:
         roles=tuple(dict.fromkeys(first.roles + second.roles)),
         handovers=tuple(sorted({*first.handovers, *second.handovers})),
         pictures=first.pictures or second.pictures,
-        feedback=first.feedback + second.feedback,
+        on_pictures=first.on_pictures + second.on_pictures,
         judge=common_judge(first, second),
     )
 

@@ -11,31 +11,42 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # mean and spread of its pixels
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 REMEMBERED = 4096  # prompts whose text features are kept
 
 
-def prepare(pictures: Tensor, size: int, mean=CLIP_MEAN, std=CLIP_STD) -> Tensor:
-    """Resize to size x size (bicubic, antialiased) and normalise: CLIP's preprocessing, with gradient."""
+def prepare(pictures: Tensor, size: int, mean=CLIP[0], std=CLIP[1]) -> Tensor:
+    """CLIP's own preprocessing, with gradient: shorter side to `size` (bicubic, antialiased), centre crop, normalise.
+
+    Of a picture that is not square the ends of the long side are not seen, as in every published CLIP score.
+    """
     from kornia.enhance import normalize
     from kornia.geometry import resize
 
-    resized = resize(pictures, (size, size), interpolation="bicubic", antialias=True)
-    return normalize(resized, torch.tensor(mean).to(pictures), torch.tensor(std).to(pictures))
+    height, width = (round(side * size / min(pictures.shape[-2:])) for side in pictures.shape[-2:])
+    fitted = resize(pictures, (height, width), interpolation="bicubic", antialias=True)
+    top, left = (height - size) // 2, (width - size) // 2
+    square = fitted[..., top : top + size, left : left + size]
+    return normalize(square, torch.tensor(mean).to(pictures), torch.tensor(std).to(pictures))
 
 
 @dataclass
 class ClipSimilarity:
-    """Cosine of image and text features. image, text: networks to [b, d]; text takes a list of prompts."""
+    """Cosine of image and text features. image, text: networks to [b, d]; text takes a list of prompts.
+
+    size, pixels: what the image network takes: the side, and (mean, spread) of its pixels.
+    """
 
     name: str
     image: Callable[[Tensor], Tensor]
     text: Callable[[list[str]], Tensor]
     size: int = 224
+    pixels: tuple = CLIP
     known: OrderedDict = field(default_factory=OrderedDict)
 
     def __call__(self, pictures: Tensor, prompts: list[str]) -> Tensor:
-        images = F.normalize(self.image(prepare(pictures, self.size)).float(), dim=-1)
+        images = F.normalize(self.image(prepare(pictures, self.size, *self.pixels)).float(), dim=-1)
         return (images * self.features(prompts).to(images)).sum(-1)
 
     def features(self, prompts: list[str]) -> Tensor:
@@ -71,6 +82,18 @@ class AestheticScore:
 
 
 @dataclass
+class PairedScore:
+    """A network that sees picture and prompt together: ImageReward, about -2..2. network(pixels, prompts) -> [b]."""
+
+    name: str
+    network: Callable[[Tensor, list[str]], Tensor]
+    size: int = 224
+
+    def __call__(self, pictures: Tensor, prompts: list[str]) -> Tensor:
+        return self.network(prepare(pictures, self.size), prompts).float()
+
+
+@dataclass
 class RewardSum:
     """sum_i w_i r_i(pictures, prompts): one score, so that one reward can make up for another. parts: [(w_i, r_i)]."""
 
@@ -82,6 +105,29 @@ class RewardSum:
 
     def __call__(self, pictures: Tensor, prompts: list[str]) -> Tensor:
         return sum(weight * reward(pictures, prompts) for weight, reward in self.parts if weight)
+
+
+@dataclass
+class Clearness:
+    """How clearly one thing stands out: 1 where the saliency map is a full, sharp region, 0 where nothing is seen.
+
+    The soft IoU of the map with its own region above half of its maximum. saliency(pictures) -> [b, h, w] in 0..1.
+    """
+
+    name: str
+    saliency: Callable[[Tensor], Tensor]
+
+    def __call__(self, pictures: Tensor, prompts: list[str]) -> Tensor:
+        found = self.saliency(pictures)
+        region = found.detach() > 0.5 * found.detach().amax((1, 2), keepdim=True)
+        return soft_iou(found, region)
+
+
+def soft_iou(found: Tensor, region: Tensor) -> Tensor:
+    """sum p m / (sum p + sum m - sum p m) [b] of a map p in 0..1 and a region m, both [b, h, w]."""
+    region = region.to(found)
+    both = (found * region).sum((1, 2))
+    return both / (found.sum((1, 2)) + region.sum((1, 2)) - both).clamp(min=1e-6)
 
 
 def head_layers(tensors: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:

