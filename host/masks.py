@@ -85,7 +85,7 @@ def from_file(picture: Path) -> tuple[Image.Image, list[str]]:
         sizes = found.size, ImageOps.exif_transpose(shown).size
         require(
             found.mode in ("1", "L", "P"),
-            f"FewStepDataset: {file.name} has colours ({found.mode}). It must be grey or have a palette, a value a thing.",
+            f"FewStepDataset: {file.name} has colours ({found.mode}). It must be grey or have a palette.",
         )
         ids = found.convert("L") if found.mode == "1" else Image.fromarray(numpy.asarray(found))
     require(

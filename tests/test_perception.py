@@ -7,11 +7,11 @@ import torch
 from PIL import Image
 
 pytest.importorskip("comfy", reason="the embedded host is not installed here")
-detection = pytest.importorskip("torchvision.models.detection", reason="torchvision is not installed here")
+pytest.importorskip("torchvision", reason="torchvision is not installed here")
 
 from fewstep.training.perception import InstanceCritic, Instances, SaliencyCritic
 from safetensors.torch import save_file
-from test_in_host import tiny  # noqa: F401 (a fixture)
+from torchvision.models import detection
 
 SIDE = 64
 
@@ -84,7 +84,7 @@ def test_mask_rcnn_gives_its_own_losses_with_a_gradient_and_repeats_itself():
 
 
 def test_a_critic_that_knows_squares_pulls_pictures_towards_their_masks():
-    """A few steps of training make the small network a judge of bright squares: the loss falls as pictures near them."""
+    """A few steps make the small network a judge of bright squares: its loss falls as pictures near their masks."""
     network, asked = small_mask_rcnn().requires_grad_(True), critic
     places = [(4, 6), (32, 30), (34, 4), (6, 34), (18, 20), (36, 16)]
     shown = torch.stack([square(*place).float().expand(3, -1, -1) for place in places])

@@ -11,7 +11,7 @@ from ..quality.sample import pack
 from .pairs import SIZE, TOWER, Pairs
 
 SHIPPED = ROOT / "assets" / "rewards" / "lit-emoji.safetensors"
-HIDDEN, JOINT, BATCH, EPOCHS, RATE, DECAY, DROPOUT, SCALE = 512, 256, 1024, 12, 1e-3, 0.05, 0.2, 14.0
+HIDDEN, JOINT, BATCH, EPOCHS, RATE, DECAY, DROPOUT, SCALE = 512, 256, 1024, 30, 1e-3, 0.05, 0.2, 14.0
 
 
 def start(seed: int) -> dict[str, torch.nn.Parameter]:
