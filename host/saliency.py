@@ -9,6 +9,9 @@ from ..training.rewards import Clearness
 from . import towers
 
 
+NETWORKS = ("u2netp",)
+
+
 def reward_and_critic(node: str) -> tuple[Clearness, SaliencyCritic]:
     """(how clearly one thing stands out, how well it covers masks). Raises ValueError when a package is missing."""
     towers.require_u2netp(node)

@@ -135,9 +135,7 @@ class FewStepMethodDMD:
             },
         }
 
-    def build(
-        self, timesteps, guidance, critic_guidance, adversarial=0.0, features="critic", judging=0.01, **options
-    ):
+    def build(self, timesteps, guidance, critic_guidance, adversarial=0.0, features="critic", judging=0.01, **options):
         def make():
             steps = numbers(timesteps, int, "DMD", "timesteps")
             judge = {"adversarial": adversarial, "features": features, "judging": judging}

@@ -77,9 +77,9 @@ class FewStepRewardSaliency:
 
     @classmethod
     def INPUT_TYPES(cls):
-        return {"required": {}}
+        return {"required": {"network": (list(saliency.NETWORKS), {"tooltip": "u2netp: 1.1 million numbers."})}}
 
-    def build(self):
+    def build(self, network):
         return saliency.reward_and_critic("FewStepRewardSaliency")
 
 

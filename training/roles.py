@@ -18,9 +18,7 @@ FIXED = ("target", "previous")  # roles that no optimizer moves
 class ModuleRoles:
     """Separate denoisers by role: `{"teacher": f, "student": module}`. A role that is missing raises KeyError."""
 
-    def __init__(
-        self, denoisers: dict[str, Callable], discriminator: nn.Module | None = None, judging: str = TEACHER
-    ):
+    def __init__(self, denoisers: dict[str, Callable], discriminator: nn.Module | None = None, judging: str = TEACHER):
         self.denoisers, self.discriminator, self.judging = denoisers, discriminator, judging
 
     def __call__(self, role: str, y: Tensor, sigma: Tensor, cond) -> Tensor:
@@ -112,9 +110,7 @@ class LoraRoles:
             layer._disable_adapters = role == TEACHER
             layer._active_adapter = [] if role == TEACHER else [role]
 
-    def add_discriminator(
-        self, blocks: list[nn.Module], example: tuple, seed: int = 0, judging: str = TEACHER
-    ) -> None:
+    def add_discriminator(self, blocks: list[nn.Module], example: tuple, seed: int = 0, judging: str = TEACHER) -> None:
         """Heads on the outputs of these blocks, run as the role `judging`; example: (y, sigma, cond) of one sample."""
         from .adversarial import Discriminator, as_map
 
