@@ -8,7 +8,6 @@ from ..training.perception import SaliencyCritic
 from ..training.rewards import Clearness
 from . import towers
 
-
 NETWORKS = ("u2netp",)
 
 

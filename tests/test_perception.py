@@ -134,9 +134,9 @@ def folder(tmp_path):
 
 
 def read(folder, size=80):
-    from fewstep.host import dataset, masks
+    from fewstep.host import masks, pictures
 
-    files = [path for path, _ in dataset.read_folder(folder)]
+    files = pictures.Folder(folder).files
     reader = masks.reader(files)
     return [file.name for file in files], [reader(i, size, size) for i in range(len(files))]
 

@@ -119,4 +119,5 @@ def make_batch(
         prompts=examples.texts and [examples.texts[examples.prompts[i]] for i in chosen],
         step=step,
         draw=draw,
+        instances=examples.instances and (lambda h, w: [examples.instances(i, h, w) for i in chosen]),
     )
