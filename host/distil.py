@@ -18,10 +18,9 @@ from ..training.loop import Trainer
 from ..training.methods import Method
 from ..training.on_pictures import bound
 from ..training.path import Path as NoisePath
-from ..training.roles import LoraRoles, checkpoint_blocks
+from ..training.roles import LoraRoles
 from ..training.state import RunFolder
-from ..weights import keys
-from . import dataset, folders, layers, loras, models, over, products, rewards
+from . import dataset, folders, layers, loras, models, over, products, rewards, students
 from .preview import Preview
 from .progress import Progress, throw_if_cancelled
 
@@ -31,7 +30,7 @@ PRECISION = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float1
 
 @dataclass(frozen=True)
 class Result:
-    """The student: its LoRA (kohya names), the file's name in the loras list, and the run's metrics."""
+    """The student: its LoRA (kohya names) or whole network, its file's name in the host's list, the run's metrics."""
 
     tensors: dict[str, Tensor]
     name: str
@@ -52,6 +51,7 @@ class Job:
     run_name: str
     preview_prompts: list[str]
     start: str = ""  # name of a LoRA in a loras folder that the student starts from
+    start_model: object = None  # a MODEL that a full-weight student starts from, instead of from the teacher
 
     @property
     def folder(self) -> RunFolder:
@@ -61,7 +61,15 @@ class Job:
     def source(self) -> dict[str, str]:
         """What else identifies the run, for resuming."""
         found = {"base": models.fingerprint(self.model), "data": self.spec.digest()}
-        return {**found, "start": f"{self.start} {loras.sha256(self.start)[:16]}"} if self.start else found
+        if self.start:
+            found["start"] = f"{self.start} {loras.sha256(self.start)[:16]}"
+        return {**found, "start_model": models.fingerprint(self.start_model)} if self.start_model else found
+
+    @property
+    def guidance(self) -> float:
+        """What a student with a guidance embedding is told where no term says it: the data's cfg, if it learns that."""
+        asked = self.method.asked
+        return min(max(self.spec.teacher_cfg, *asked("guidance_min")), *asked("guidance_max"))
 
     def check(self) -> None:
         """Refuse what cannot work before anything is drawn or allocated."""
@@ -81,6 +89,7 @@ class Job:
             not self.start or folders.full_path("loras", self.start) is not None,
             f'FewStepDistill: start_lora "{self.start}" is in no loras folder. Refresh the list, or take "none".',
         )
+        students.check(self)
         before = self.folder.read_config()
         if before is not None:
             now = {**self.source, **self.method.recipe(), **asdict(self.config)}
@@ -88,7 +97,7 @@ class Job:
 
 
 def distil(job: Job) -> Result:
-    """Train a LoRA student and write it to the loras folder. The MODEL on the wire is not changed.
+    """Train a student and write its file: a LoRA, or a whole network. The MODEL on the wire is not changed.
 
     Cancel raises the host's exception within one micro-batch; the run folder then holds the last step, to be resumed.
     """
@@ -100,12 +109,12 @@ def distil(job: Job) -> Result:
         gc.collect()
         model_management.soft_empty_cache()
     name = str(Path("fewstep") / f"{job.run_name}.safetensors")
-    products.write(tensors, name, products.metadata(job))
+    products.write(job, tensors, name)
     return Result(tensors, name, job.folder.metrics(), parameters)
 
 
 def train(job: Job) -> tuple[dict[str, Tensor], int]:
-    """(the student's LoRA in kohya's names, its number of parameters)."""
+    """(the student's file, its number of parameters)."""
     config, making = job.config, Progress(job.spec.count)
 
     def on_item(done: int, total: int) -> None:
@@ -118,7 +127,7 @@ def train(job: Job) -> tuple[dict[str, Tensor], int]:
     examples = dataset.build(job.spec, maker, job.method.pictures)
     preview = Preview(job)
     copy = models.TrainingCopy(job.model, PRECISION[config.precision], "FewStepDistill")
-    roles, progress = lora_roles(job, copy, examples), Progress(config.steps)
+    roles, progress = students.roles_of(job, copy, examples), Progress(config.steps)
     student, path = partial(roles, kept_role(config)), NoisePath(copy.sigmas(), is_flow(copy.sampling))
     best = Best(job, roles, held_out(job, path, examples, copy.device)) if config.keep == "best" else None
 
@@ -136,8 +145,7 @@ def train(job: Job) -> tuple[dict[str, Tensor], int]:
         config, method, roles, path, examples, job.folder, copy.device, job.source, throw_if_cancelled, on_step
     ).run()
     kept = best.weights() if best else roles.parameters(kept_role(config))
-    tensors = over.product(job, keys.export_lora(kept, models.diffusers_names(job.model), config.alpha))
-    return tensors, sum(p.numel() for p in roles.parameters("student").values())
+    return products.as_file(job, kept), sum(p.numel() for p in roles.parameters("student").values())
 
 
 def kept_role(config: TrainConfig) -> str:
@@ -173,38 +181,3 @@ def held_out(job: Job, path: NoisePath, examples: Examples, device: torch.device
     listed = next((list(found) for found in job.method.timesteps if len(found) == steps), None)
     timesteps = listed or SCHEDULES[job.method.schedule](steps)
     return HeldOut(path, batch, timesteps, job.spec.teacher_cfg, 2 * job.spec.teacher_steps)
-
-
-def lora_roles(job: Job, copy: models.TrainingCopy, examples: Examples) -> LoraRoles:
-    """Every role of the method on the one copy; the target only with a moving average."""
-    config = job.config
-    names = tuple(role for role in job.method.roles if role != "target" or config.ema_decay)
-    targets = layers.chosen(job.model, config.layers)
-    roles = LoraRoles(copy.net, copy.denoise, targets, config.rank, config.alpha, names, config.seed)
-    if job.start:
-        start_from(job, roles)
-    if config.gradient_checkpointing:
-        checkpoint_blocks(roles, models.unet_layers(copy.net))
-    if "discriminator" in job.method.roles:
-        one = make_batch(examples, config.seed, 0, 1, copy.device)
-        example = (one.noise, torch.ones(1, device=copy.device), one.cond)
-        roles.add_discriminator(models.feature_layers(copy.net), example, config.seed, job.method.judge)
-    return roles
-
-
-def start_from(job: Job, roles: LoraRoles) -> None:
-    """Let the adapters begin as an earlier LoRA instead of as the teacher; the critic still begins as the teacher."""
-    tensors, found = loras.read(job.start, "FewStepDistill")
-    over.check_start(job, found, job.start)
-    layers.check_start(job.model, job.config.layers, tensors, job.start)
-    names, scale = models.diffusers_names(job.model), job.config.alpha / job.config.rank
-    for role in (role for role in roles.roles if role != "critic"):
-        try:
-            found, wanted = keys.import_lora(tensors, roles.parameters(role), names, scale)
-        except ValueError as error:
-            raise ValueError(f'FewStepDistill: "{job.start}": {error}') from error
-        require(
-            found >= 0.9 * wanted,
-            f'FewStepDistill: "{job.start}" has only {found} of the {wanted} modules to train. Start from a LoRA '
-            "of this model that covers its convolutions too, or from none.",
-        )

@@ -65,6 +65,15 @@ def lora_folder() -> Path:
     return own_folder("loras")
 
 
+def network_folder() -> Path:
+    """Where new whole networks go: the folder of that name that UNETLoader lists, else its older one."""
+    known = folder_paths.folder_names_and_paths
+    if "diffusion_models" not in known:
+        return own_folder("unet")
+    paths = map(Path, folder_paths.get_folder_paths("diffusion_models"))
+    return next((path for path in paths if path.name == "diffusion_models"), own_folder("diffusion_models"))
+
+
 def own_folder(kind: str) -> Path:
     """The user's first folder of a kind, never the pack's assets."""
     for path in map(Path, folder_paths.get_folder_paths(kind)):

@@ -18,6 +18,7 @@ CHECKPOINT = "model.diffusion_model."
 VAE = ("first_stage_model.", "vae.")
 CLIP = ("cond_stage_model.", "conditioner.embedders.", "text_encoders.")
 PROJECTION = "cond_proj.weight"
+GUIDED_LAYER = "diffusion_model.time_embed.0.forward"
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def with_guidance(model, projection: Tensor, guidance: float):
         raise ValueError(f"has a guidance projection of {projection.shape[0]} channels, not {layer.weight.shape[1]}.")
     guided = model.clone()
     patch = GuidedTimestep(type(layer).forward.__get__(layer), projection, guidance)
-    guided.add_object_patch("diffusion_model.time_embed.0.forward", patch)
+    guided.add_object_patch(GUIDED_LAYER, patch)
     return guided
 
 

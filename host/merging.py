@@ -25,7 +25,7 @@ def check_alike(a, b, node: str) -> None:
         example = lone[0] if lone else f"{other[0]} ({shapes[0][other[0]]} and {shapes[1][other[0]]})"
         raise ValueError(
             f"{node}: the models are of different architectures: {len(lone) + len(other)} weights differ, such as "
-            f"{example}. Only models of one architecture can be interpolated."
+            f"{example}. Both must be of one architecture."
         )
 
 

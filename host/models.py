@@ -118,6 +118,13 @@ class TrainingCopy:
         """x0 [b, c, h, w] in fp32 from y = alpha x0 + sigma eps; cond: the host's keywords as tensors [b, ...]."""
         return self.base.apply_model(y, sigma, transformer_options=dict(self.transformer_options), **cond).float()
 
+    def running(self, net: nn.Module) -> Callable:
+        """denoise through another network in this one's place."""
+        twin = copy.copy(self)
+        twin.net, twin.base = net, copy.copy(self.base)
+        twin.base._modules = {**self.base._modules, "diffusion_model": net}
+        return twin.denoise
+
     def sigmas(self) -> Tensor:
         """The sigma of each training timestep, [1000] fp32, rising."""
         if is_flow(self.sampling):

@@ -1,25 +1,66 @@
 """What a run leaves behind: the student's file with its recipe, and the MODEL that carries it."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from torch import Tensor
 
-from ..weights import families, io
-from . import folders, loras, over
+from ..weights import families, io, keys
+from . import folders, full_models, loras, models, over
 
 ARCHITECTURES = {1024: "stable-diffusion-v2-768-v", 2048: "stable-diffusion-xl-v1-base"}  # by text context
 
 
-def write(tensors: dict, name: str, found: dict[str, str]) -> None:
-    """Save the LoRA under the user's loras folder, with its recipe."""
-    io.save(tensors, folders.inside(folders.lora_folder(), name, "Run name"), found)
+def as_file(job, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The kept weights as the file has them: a LoRA in kohya's names, or the network in the host's (ldm's).
+
+    A whole network takes the wired model's precision, so that the file and the returned MODEL are the same.
+    """
+    if job.config.train == "lora":
+        return over.product(job, keys.export_lora(weights, models.diffusers_names(job.model), job.config.alpha))
+    kind = job.model.model.get_dtype()
+    return {name: weight.detach().to("cpu", kind, copy=True) for name, weight in weights.items()}
+
+
+def write(job, tensors: dict[str, Tensor], name: str) -> None:
+    """Save the student in the user's folder for LoRAs or for diffusion models, with its recipe."""
+    root = folders.lora_folder() if job.config.train == "lora" else folders.network_folder()
+    io.save(tensors, folders.inside(root, name, "Run name"), metadata(job))
 
 
 def metadata(job) -> dict[str, str]:
     """modelspec.* and ss_* for other readers, `fewstep` for ours: how to sample, and how it was made. Strings only."""
     spec, method, config = job.spec, job.method, job.config
-    settings = families.Settings(
+    data = {"made": spec.summary(), "size": [spec.width, spec.height]}
+    if spec.drawn:
+        data |= {"teacher_steps": spec.teacher_steps, "teacher_cfg": spec.teacher_cfg}
+    recipe = {
+        "sampling": asdict(settings(job)),
+        "recipe": {**method.recipe(), **asdict(config), **job.source},
+        "data": data,
+    }
+    architecture = ARCHITECTURES.get(loras.model_context(job.model), "stable-diffusion-v1")
+    found = {
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.architecture": architecture,
+        "modelspec.title": job.run_name,
+        "modelspec.implementation": "FewStep",
+        families.METADATA_KEY: json.dumps(recipe),
+    }
+    if config.train != "lora":
+        return found
+    return found | {
+        "modelspec.architecture": f"{architecture}/lora",
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": str(config.rank),
+        "ss_network_alpha": f"{config.alpha:g}",
+    }
+
+
+def settings(job) -> families.Settings:
+    """How the student is sampled."""
+    method = job.method
+    found = families.Settings(
         f"FewStep {method.name}",
         method.sampler,
         method.schedule,
@@ -28,23 +69,23 @@ def metadata(job) -> dict[str, str]:
         eta=method.eta,
         timesteps={str(len(found)): list(found) for found in method.timesteps},
     )
-    data = {"made": spec.summary(), "size": [spec.width, spec.height]}
-    if spec.drawn:
-        data |= {"teacher_steps": spec.teacher_steps, "teacher_cfg": spec.teacher_cfg}
-    recipe = {"sampling": asdict(settings), "recipe": {**method.recipe(), **asdict(config), **job.source}, "data": data}
-    architecture = ARCHITECTURES.get(loras.model_context(job.model), "stable-diffusion-v1")
-    return {
-        "modelspec.sai_model_spec": "1.0.0",
-        "modelspec.architecture": f"{architecture}/lora",
-        "modelspec.title": job.run_name,
-        "modelspec.implementation": "FewStep",
-        "ss_network_module": "networks.lora",
-        "ss_network_dim": str(config.rank),
-        "ss_network_alpha": f"{config.alpha:g}",
-        families.METADATA_KEY: json.dumps(recipe),
-    }
+    notes = []
+    if method.embeds_guidance:
+        low, high = min(method.asked("guidance_min")), max(method.asked("guidance_max"))
+        notes.append(f"It learnt guidance {low:g} to {high:g}; only FewStep Load Model sets it.")
+    if job.config.train != "lora" and "model_sampling" in job.model.object_patches:
+        notes.append("Its base had a ModelSampling node on it: put the same one on this model.")
+    return replace(found, note=" ".join(notes))
 
 
 def student_model(job, tensors: dict[str, Tensor]):
-    """The input MODEL's clone with the student's LoRA on it: beside the LoRAs it had, or in their place."""
-    return loras.apply(over.carrier(job), None, tensors, 1.0)[0]
+    """The input MODEL's clone with the student on it: its LoRA beside those it had or in their place, or each weight
+    replaced."""
+    if job.config.train == "lora":
+        return loras.apply(over.carrier(job), None, tensors, 1.0)[0]
+    student = job.model.clone()
+    student.object_patches.pop(full_models.GUIDED_LAYER, None)  # its bias or its own embedding has it
+    # 0 times the old weight and 1 times the new one: exact, and undone by the host like any patch.
+    student.add_patches({f"diffusion_model.{name}": (tensor,) for name, tensor in tensors.items()}, 1.0, 0.0)
+    projection = next((tensor for name, tensor in tensors.items() if name.endswith(full_models.PROJECTION)), None)
+    return student if projection is None else full_models.with_guidance(student, projection, job.guidance)

@@ -78,6 +78,14 @@ class FewStepMethodLCM:
                     ["ddim", "dpmsolver", "dpmsolver++"],
                     {"tooltip": "The teacher's ODE solver. The second-order ones ask it twice per step."},
                 ),
+                "guidance_embedding": (
+                    "BOOLEAN",
+                    {
+                        "default": False,
+                        "tooltip": "LCM's w-embedding: the student is told the guidance drawn between min and max, "
+                        "and takes it at sampling. For train full; the paper draws 3 to 15.",
+                    },
+                ),
             },
         }
 

@@ -40,12 +40,12 @@ def summary(result, method, config) -> str:
     losses = smooth([record["loss"] for record in result.metrics if "loss" in record])
     seconds = sum(record["seconds"] for record in result.metrics)
     samples = config.batch_size * config.accumulate
+    kind = f"LoRA of rank {config.rank}" if config.train == "lora" else "model"
     return "\n".join(
         [
             f"{method.name}: {len(result.metrics)} steps of {samples} samples, {seconds:.0f} s",
             f"loss {losses[0]:.5f} -> {losses[-1]:.5f} (running mean)",
-            f"rank {config.rank}, {result.parameters:,} parameters",
-            f"LoRA: {result.name}",
+            f"{kind} with {result.parameters:,} parameters: {result.name}",
             f"sample it with {method.sampler} on the {method.schedule} schedule, {steps_of(method)}, cfg 1",
         ]
     )

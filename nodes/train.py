@@ -1,7 +1,7 @@
 """The node that trains."""
 
 from ..host import distil, folders, products
-from ..training.config import OPTIMIZERS, OVER, TrainConfig, require
+from ..training.config import OPTIMIZERS, OVER, TRAINS, TrainConfig, require
 from . import report
 from .data import DATA
 from .methods import METHOD
@@ -10,8 +10,8 @@ from .methods import METHOD
 class FewStepDistill:
     TITLE = "FewStep Distill"
     DESCRIPTION = (
-        "Trains a few-step LoRA of the model in front of it. The model itself is not changed. Cancel any time: the run "
-        "is saved and goes on when it is queued again under the same name."
+        "Trains a few-step LoRA, or a whole few-step model, of the model in front of it, which is not changed itself. "
+        "Cancel any time: the run is saved and goes on when it is queued again under the same name."
     )
     CATEGORY = "FewStep/training"
     FUNCTION = "distil"
@@ -108,6 +108,17 @@ class FewStepDistill:
                         "plain base: one LoRA that holds them too."
                     },
                 ),
+                "train": (
+                    list(TRAINS),
+                    {
+                        "tooltip": "full: the student's every weight, in diffusion_models/fewstep; the critic of "
+                        "SwiftBrush and DMD stays a LoRA, unless it is named. Lower learning_rate: 1e-6 to 1e-5."
+                    },
+                ),
+                "start_model": (
+                    "MODEL",
+                    {"tooltip": "For train full: the student starts from these weights (a turbo model, an LCM)."},
+                ),
             },
         }
 
@@ -123,18 +134,20 @@ class FewStepDistill:
         vae=None,
         start_lora="none",
         start_file="",
+        start_model=None,
         **settings,
     ):
         config = TrainConfig(**settings)
         check_run(run_name, method, config, resume)
         prompts = [line.strip() for line in preview_prompts.splitlines() if line.strip()][:8]
         start = start_file or ("" if start_lora == "none" else start_lora)
-        job = distil.Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start)
+        job = distil.Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start, start_model)
         result = distil.distil(job)
         losses = [record["loss"] for record in result.metrics if "loss" in record]
         text = report.summary(result, method, config)
+        lora = result.tensors if config.train == "lora" else {}
         student = products.student_model(job, result.tensors)
-        return (student, result.name, report.loss_picture(result.metrics), text, result.tensors, {"loss": losses})
+        return (student, result.name, report.loss_picture(result.metrics), text, lora, {"loss": losses})
 
 
 def check_run(run_name: str, method, config: TrainConfig, resume: bool) -> None:

@@ -7,6 +7,7 @@ from math import cos, pi
 OPTIMIZERS = ("adamw", "adamw8bit")
 OVER = ("patched model", "plain base")
 PRECISIONS = ("fp32", "bf16", "fp16")
+TRAINS = ("lora", "full", "full and critic")
 # "steps" is where to stop and where the cosine ends; the others change how a step is run, not which steps there are.
 MAY_CHANGE_ON_RESUME = ("steps", "learning_rate", "precision", "save_every", "keep_last", "preview_every")
 MAY_CHANGE_ON_RESUME += ("gradient_checkpointing", "keep", "lora_over", "critic_rate", "discriminator_rate")
@@ -42,6 +43,7 @@ class TrainConfig:
     layers: str = "all"  # which layers get a LoRA: see host/layers.py
     lora_over: str = "patched model"  # or "plain base": the product holds the LoRAs on the wired MODEL too
     keep: str = "last"  # what becomes the product: the "last" weights, or the "best" by the held-out trajectory error
+    train: str = "lora"  # LoRAs on one base; "full": the student's every weight; "full and critic": the critic's too
 
     def __post_init__(self):
         for name in ("steps", "batch_size", "accumulate", "rank", "save_every", "keep_last", "preview_every"):
@@ -56,6 +58,7 @@ class TrainConfig:
         require(self.optimizer in OPTIMIZERS, f"optimizer must be adamw or adamw8bit, got {self.optimizer!r}.")
         require(self.lora_over in OVER, f"lora_over must be one of {', '.join(OVER)}, got {self.lora_over!r}.")
         require(self.keep in ("last", "best"), f"keep must be last or best, got {self.keep!r}.")
+        require(self.train in TRAINS, f"train must be one of {', '.join(TRAINS)}, got {self.train!r}.")
         require(self.warmup >= 0 and self.clip > 0, "warmup must not be negative, and clip must be positive.")
 
     def rate(self, step: int, peak: float | None = None) -> float:

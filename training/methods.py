@@ -63,11 +63,20 @@ class Method:
     def recipe(self) -> dict:
         return {"method": self.name, **asdict(self.options)}
 
+    def asked(self, name: str) -> list:
+        """An option's value in every term that has it."""
+        asked = (getattr(term, "keywords", {}).get("options") for turn in self.turns for term, _ in turn.terms)
+        return [getattr(options, name) for options in asked if hasattr(options, name)]
+
     @property
     def averages(self) -> bool:
         """Whether a term asks the moving average, which the run must then have."""
-        asked = (getattr(term, "keywords", {}).get("options") for turn in self.turns for term, _ in turn.terms)
-        return any(getattr(options, "target", "") == "ema" for options in asked)
+        return "ema" in self.asked("target")
+
+    @property
+    def embeds_guidance(self) -> bool:
+        """Whether a term tells the student its guidance scale: full weights only."""
+        return any(self.asked("guidance_embedding"))
 
     @property
     def keeps_previous(self) -> bool:

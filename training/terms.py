@@ -50,6 +50,7 @@ class ConsistencyOptions:
     perturbation: float = 0.0  # offset noise: eps + c randn(b, c, 1, 1); Hyper-SD gives no value, 0.05-0.1 is usual
     distance: float = 1.0  # weight of d
     adversarial: float = 0.0  # weight of the adversarial loss between the two jumps
+    guidance_embedding: bool = False  # LCM: student and target are told w = guidance - 1; full weights only
 
     def __post_init__(self):
         require(
@@ -186,6 +187,7 @@ def consistency_pair(roles, path: Path, batch: Batch, options: ConsistencyOption
     scale = options.guidance_min + batch.uniform[:, GUIDANCE] * (options.guidance_max - options.guidance_min)
     noise = perturbed(batch, options.perturbation)
 
+    cond = {**batch.cond, "w": scale - 1} if options.guidance_embedding else batch.cond
     y_t = path.noise(batch.x0, noise, t)
     with torch.no_grad():
         if options.solver == "data":
@@ -194,8 +196,8 @@ def consistency_pair(roles, path: Path, batch: Batch, options: ConsistencyOption
             how = (options.solver_steps, options.teacher, options.solver)
             y_s = solve(roles, path, batch, y_t, t, s, scale, *how)
         role = "target" if options.target == "ema" else "student"
-        target = jump(roles, role, path, y_s, s, end, batch.cond, options)
-    return jump(roles, "student", path, y_t, t, end, batch.cond, options), target, end
+        target = jump(roles, role, path, y_s, s, end, cond, options)
+    return jump(roles, "student", path, y_t, t, end, cond, options), target, end
 
 
 def perturbed(batch: Batch, strength: float) -> Tensor:
