@@ -1,7 +1,7 @@
-"""Methods: tables of turns. A turn says which role trains, when, and on which weighted terms."""
+"""Methods: tables of turns."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from .adversarial import discriminate
@@ -17,78 +17,7 @@ from .matching import (
     to_pictures,
 )
 from .terms import ConsistencyOptions, consistency, consistency_pair
-
-
-@dataclass(frozen=True)
-class Turn:
-    """role trains every so many steps on ((term, weight), ...); a term is `(roles, path, batch) -> (loss, logs)`.
-
-    It is due in steps first <= n < last (None: to the end). learning_rate: None is the run's.
-    """
-
-    role: str
-    terms: tuple[tuple[Callable, float], ...]
-    every: int = 1
-    first: int = 0
-    last: int | None = None
-    learning_rate: float | None = None
-
-    def due(self, step: int) -> bool:
-        return self.first <= step and (self.last is None or step < self.last) and (step - self.first) % self.every == 0
-
-
-@dataclass(frozen=True)
-class Method:
-    """name and options go into the run's config and the file's metadata; sampler, schedule: what the student needs.
-
-    handovers: steps at which "previous" becomes the student as it is; pictures: whether a term looks at them;
-    timesteps: the student's own, by number of steps, where they are not the schedule's; most: steps it is for.
-    on_pictures: (term, weight) of the student's turns that still want a decoder.
-    """
-
-    name: str
-    options: object
-    turns: tuple[Turn, ...]
-    roles: tuple[str, ...]
-    sampler: str
-    schedule: str
-    handovers: tuple[int, ...] = ()
-    pictures: bool = True
-    timesteps: tuple[tuple[int, ...], ...] = ()
-    most: int = 8
-    eta: float = 0.0
-    on_pictures: tuple[tuple[Callable, float], ...] = ()
-    judge: str = "teacher"  # whose features the discriminator's heads look at
-
-    def recipe(self) -> dict:
-        return {"method": self.name, **asdict(self.options)}
-
-    def asked(self, name: str) -> list:
-        """An option's value in every term that has it."""
-        asked = (getattr(term, "keywords", {}).get("options") for turn in self.turns for term, _ in turn.terms)
-        return [getattr(options, name) for options in asked if hasattr(options, name)]
-
-    @property
-    def averages(self) -> bool:
-        """Whether a term asks the moving average, which the run must then have."""
-        return "ema" in self.asked("target")
-
-    @property
-    def embeds_guidance(self) -> bool:
-        """Whether a term tells the student its guidance scale: full weights only."""
-        return any(self.asked("guidance_embedding"))
-
-    @property
-    def keeps_previous(self) -> bool:
-        return "previous" in self.roles
-
-    @property
-    def trained(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(turn.role for turn in self.turns))
-
-
-def one_term(term: Callable, options: object, role: str = "student", **when) -> Turn:
-    return Turn(role, ((partial(term, options=options), 1.0),), **when)
+from .turns import Method, Turn, one_term
 
 
 def lcm(options: ConsistencyOptions) -> Method:
