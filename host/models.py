@@ -32,7 +32,8 @@ def fingerprint(model) -> str:
     """
     digest = hashlib.blake2b(digest_size=8)
     for name, parameter in model.model.diffusion_model.named_parameters():
-        digest.update(name.encode() + sample_of(parameter))
+        kept = model.backup.get(f"diffusion_model.{name}")  # where a clone's patches are on the weights just now
+        digest.update(name.encode() + sample_of(parameter if kept is None else getattr(kept, "weight", kept)))
     for key, patches in sorted(model.patches.items(), key=lambda item: str(item[0])):
         digest.update(f"{key}{[(patch[0], patch[2]) for patch in patches]}".encode())
         for tensor in (tensor for patch in patches for tensor in tensors_in(patch[1])):

@@ -45,6 +45,7 @@ def assert_is_a_picture(picture: numpy.ndarray) -> None:
 QUICK = {"steps": 4, "batch_size": 4, "preview_every": 2}
 SHORT = {file.stem: {"node_3": {"count": 16}, "node_5": QUICK} for file in API if file.stem.startswith("distil_")}
 SHORT["distil_chain"]["node_11"] = QUICK
+SHORT["swiftbrush_merge"] = {"node_3": {"count": 16}, "node_5": QUICK, "node_10": QUICK}
 
 
 def draw_canvas(host, left: int = 18) -> None:

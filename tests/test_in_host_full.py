@@ -118,6 +118,20 @@ def test_the_student_hears_in_training_what_the_loaded_file_hears(tiny, tmp_path
         assert torch.equal(told(y, sigma, cond), told(y, sigma, {**cond, "w": torch.tensor([1.0])}))
 
 
+def test_a_loaded_student_does_not_hide_the_teacher(tiny, tmp_path):  # noqa: F811
+    """The host patches weights in place: while a student is loaded, the teacher is still known, and the run goes on."""
+    from comfy import model_management
+    from fewstep.host import models, products
+
+    result, job = run(tiny, tmp_path, OTHERS["LCM"]())
+    known = models.fingerprint(tiny[0])
+    with torch.inference_mode():
+        model_management.load_models_gpu([products.student_model(job, result.tensors)])
+        moved = tiny[0].model.diffusion_model.out[2].weight
+        assert torch.equal(moved, result.tensors["out.2.weight"]) and models.fingerprint(tiny[0]) == known
+    run(tiny, tmp_path, OTHERS["LCM"](), steps=3)
+
+
 @pytest.mark.parametrize("name, train", [("embedded", "full"), ("DMD", "full and critic")])
 def test_a_resumed_run_equals_an_unbroken_one(name, train, tiny, tmp_path):  # noqa: F811
     make = {**OTHERS, **METHODS}[name]
