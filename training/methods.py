@@ -1,6 +1,5 @@
 """Methods: tables of turns."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
