@@ -52,14 +52,20 @@ def names() -> list[str]:
     return sorted({name for kind in known for name in folders.names(kind)})
 
 
-def find(name: str) -> str | None:
+def unet_kind() -> str:
+    """Where this host keeps U-Nets without text encoder and VAE."""
+    return next(kind for kind in KINDS[1:] if kind in folders.folder_paths.folder_names_and_paths)
+
+
+def locate(name: str) -> tuple[str, str | None]:
+    """(the kind of folder, the path) of a listed file; the path is None where there is none."""
     known = [kind for kind in KINDS if kind in folders.folder_paths.folder_names_and_paths]
-    return next((path for kind in known if (path := folders.full_path(kind, name))), None)
+    return next(((kind, path) for kind in known if (path := folders.full_path(kind, name))), ("", None))
 
 
 def read(name: str) -> Header:
     """The header of a listed file. ValueError: not there, not safetensors, damaged, or no diffusion model."""
-    path = find(name)
+    _, path = locate(name)
     if path is None:
         raise ValueError("is in no checkpoints or diffusion_models folder. Refresh the list, or check the name.")
     if not path.lower().endswith((".safetensors", ".sft")):
