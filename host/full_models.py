@@ -63,9 +63,13 @@ def locate(name: str) -> tuple[str, str | None]:
     return next(((kind, path) for kind in known if (path := folders.full_path(kind, name))), ("", None))
 
 
+def find(name: str) -> str | None:
+    return locate(name)[1]
+
+
 def read(name: str) -> Header:
     """The header of a listed file. ValueError: not there, not safetensors, damaged, or no diffusion model."""
-    _, path = locate(name)
+    path = find(name)
     if path is None:
         raise ValueError("is in no checkpoints or diffusion_models folder. Refresh the list, or check the name.")
     if not path.lower().endswith((".safetensors", ".sft")):

@@ -196,16 +196,20 @@ class FewStepInterpolateLoraFiles:
 
     @classmethod
     def INPUT_TYPES(cls):
-        required = FewStepInterpolateLoras.INPUT_TYPES()
-        pair = {name: required["required"][name] for name in ("lora_a", "lora_b", "weight")}
+        tooltip = "lambda: 1 is A, 0 is B, 0.5 halfway; below 0 and above 1 goes on beyond them."
         return {
             "required": {
-                **pair,
+                "lora_a": (folders.names("loras"), {"tooltip": "A .safetensors file in a loras folder."}),
+                "lora_b": (folders.names("loras"), {"tooltip": "Another one, of the same base."}),
+                "weight": ("FLOAT", {"default": 0.5, **WEIGHT, "tooltip": tooltip}),
                 "name": ("STRING", {"default": "merged", "tooltip": "The file's name, without folder and ending."}),
                 "dtype": ([AS_FILES, *DTYPES], {"tooltip": "As the files: the least that holds both exactly."}),
                 "overwrite": ("BOOLEAN", {"default": False, "tooltip": "Off: a file of that name is an error."}),
             },
-            "optional": required["optional"],
+            "optional": {
+                "file_a": ("STRING", {"forceInput": True, "tooltip": "The lora_name of FewStep Distill, for lora_a."}),
+                "file_b": ("STRING", {"forceInput": True, "tooltip": "The same, instead of lora_b."}),
+            },
         }
 
     def merge(self, lora_a, lora_b, weight, name, dtype, overwrite, file_a="", file_b=""):
