@@ -20,7 +20,7 @@ from ..training.on_pictures import bound
 from ..training.path import Path as NoisePath
 from ..training.roles import LoraRoles
 from ..training.state import RunFolder
-from . import dataset, folders, layers, loras, models, over, products, rewards, students
+from . import dataset, estimate, folders, layers, loras, models, over, products, rewards, students
 from .preview import Preview
 from .progress import Progress, throw_if_cancelled
 
@@ -36,6 +36,7 @@ class Result:
     name: str
     metrics: list[dict]
     parameters: int
+    estimate: str  # what the run was expected to need
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Job:
         before = self.folder.read_config()
         if before is not None:
             now = {**self.source, **self.method.recipe(), **asdict(self.config)}
-            check_resume(before, now, self.run_name)
+            check_resume(before, now, f"FewStepDistill: the run {self.run_name!r}")
 
 
 def distil(job: Job) -> Result:
@@ -102,6 +103,7 @@ def distil(job: Job) -> Result:
     Cancel raises the host's exception within one micro-batch; the run folder then holds the last step, to be resumed.
     """
     job.check()
+    need = estimate.check(job)
     try:
         with models.training_mode():
             tensors, parameters = train(job)
@@ -110,7 +112,7 @@ def distil(job: Job) -> Result:
         model_management.soft_empty_cache()
     name = str(Path("fewstep") / f"{job.run_name}.safetensors")
     products.write(job, tensors, name)
-    return Result(tensors, name, job.folder.metrics(), parameters)
+    return Result(tensors, name, job.folder.metrics(), parameters, need.text())
 
 
 def train(job: Job) -> tuple[dict[str, Tensor], int]:
@@ -136,6 +138,7 @@ def train(job: Job) -> tuple[dict[str, Tensor], int]:
         if best and (last or step % config.save_every == 0):
             best.look(step)
         due = last or step % config.preview_every == 0
+        estimate.progress(job, step, record)
         progress.show(step, preview.picture(student, copy) if due else None)
 
     method = job.method

@@ -15,11 +15,11 @@ def smooth(values: list[float], window: int = 25) -> list[float]:
 
 
 def loss_picture(metrics: list[dict]) -> Tensor:
-    """[1, h, w, 3] in 0..1: the loss and its running mean, and the gradient norm below."""
+    """[1, h, w, 3] in 0..1: the loss and its running mean, and the gradient norm of every trained role below."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    metrics = [record for record in metrics if "loss" in record]  # steps in which the student had its turn
+    whole, metrics = metrics, [record for record in metrics if "loss" in record]  # those with a turn of the student
     steps = [record["step"] for record in metrics]
     figure = Figure(figsize=(8, 5), dpi=100, layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
@@ -27,7 +27,10 @@ def loss_picture(metrics: list[dict]) -> Tensor:
     above.plot(steps, losses, color="0.8", linewidth=0.8)
     above.plot(steps, smooth(losses), color="tab:blue")
     above.set_ylabel("loss")
-    below.plot(steps, smooth([record["student_gradient"] for record in metrics]), color="tab:orange")
+    for key in dict.fromkeys(key for record in whole for key in record if key.endswith("_gradient")):
+        norms = [(record["step"], record[key]) for record in whole if key in record]
+        below.plot([step for step, _ in norms], smooth([n for _, n in norms]), label=key.removesuffix("_gradient"))
+    below.legend(fontsize="small")
     below.set(xlabel="step", ylabel="gradient norm")
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
@@ -47,6 +50,7 @@ def summary(result, method, config) -> str:
             f"loss {losses[0]:.5f} -> {losses[-1]:.5f} (running mean)",
             f"{kind} with {result.parameters:,} parameters: {result.name}",
             f"sample it with {method.sampler} on the {method.schedule} schedule, {steps_of(method)}, cfg 1",
+            f"expected beforehand: {result.estimate}",
         ]
     )
 

@@ -53,10 +53,13 @@ class Trainer:
         """Train from the folder's newest state (or from nothing) to config.steps."""
         self.resume()
         saved, every, watch = self.step, self.config.save_every, Watch.of(self.folder.metrics())
+        took: list[float] = []
         try:
             while self.step < self.config.steps:
                 record = self.train_step()
                 self.step += 1
+                took.append(record["seconds"])
+                record["left_s"] = round(pace(took) * (self.config.steps - self.step), 1)
                 self.folder.log(record)
                 watch.see(record)
                 self.on_step(self.step, record)
@@ -73,7 +76,7 @@ class Trainer:
         settings = {**self.source, **self.method.recipe(), **asdict(self.config)}
         before = self.folder.read_config()
         if before is not None:
-            check_resume(before, settings, self.folder.path.name)
+            check_resume(before, settings, f"The run {self.folder.path.name!r}")
         self.step, tensors = self.folder.load()
         if tensors:
             states.unpack(tensors, self.kept(), self.optimizers)
@@ -164,6 +167,12 @@ class Trainer:
         kind = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.config.precision]
         # Without its cache: older torch keeps casts made under no_grad (the target's), and the student loses its graph.
         return torch.autocast(self.device.type, dtype=kind, cache_enabled=False)
+
+
+def pace(took: list[float]) -> float:
+    """Seconds a step: the mean of up to 50 recent ones, without the very first, which warms up."""
+    recent = took[1:][-50:] or took
+    return sum(recent) / len(recent)
 
 
 def make_scaler(precision: str, device: torch.device):
