@@ -1,0 +1,1 @@
+"""Peak memory of one base with LoRAs beside separate networks."""

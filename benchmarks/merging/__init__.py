@@ -1,1 +1,0 @@
-"""Interpolating files beside plainly reading and writing their bytes."""
