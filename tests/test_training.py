@@ -15,7 +15,8 @@ from fewstep.training import terms
 from fewstep.training.config import TrainConfig
 from fewstep.training.data import make_batch
 from fewstep.training.loop import NonFiniteLoss, Trainer
-from fewstep.training.methods import Method, Turn, lcm
+from fewstep.training.matching import ReconstructionOptions
+from fewstep.training.methods import Method, Turn, imagine_flash, lcm
 from fewstep.training.order import indices_of
 from fewstep.training.path import Path
 from fewstep.training.roles import LoraRoles, ModuleRoles, checkpoint_blocks
@@ -392,6 +393,43 @@ def test_a_run_of_another_model_is_refused(tmp_path):
     RunFolder(tmp_path).save(step, smaller, 1)
     with pytest.raises(ValueError, match="another model or rank"):
         trainer(tmp_path, 4).run()
+
+
+def test_a_run_folder_of_another_method_or_model_is_named(tmp_path):
+    """By its words where the settings hold a hash; the run itself is left as it was."""
+    run = trainer(tmp_path, 2)
+    run.source = {"base": "b0b0", "data": "d0d0"}
+    run.run()
+    before = sorted((path.name, path.read_bytes()) for path in tmp_path.iterdir())
+    flash = imagine_flash(ReconstructionOptions())
+    for other, source, message in (
+        ({"method": flash}, {}, r"method \('LCM' -> 'ImagineFlash'\)"),
+        ({}, {"base": "b1b1", "data": "d0d0"}, "base \\(another model, or other LoRAs on it\\)"),
+        ({}, {"base": "b0b0", "data": "d1d1"}, "data \\(other prompts, pictures or sizes\\)"),
+    ):
+        run = trainer(tmp_path, 4, **other)
+        run.source = source
+        with pytest.raises(ValueError, match=f"other settings: .*{message}.*choose another run name"):
+            run.run()
+    assert sorted((path.name, path.read_bytes()) for path in tmp_path.iterdir()) == before
+
+
+def test_a_damaged_state_says_where_the_run_goes_on_without_it(tmp_path):
+    trainer(tmp_path, 8).run()
+    (tmp_path / "state-8.safetensors").write_bytes(b"cut short")
+    with pytest.raises(ValueError, match="state-8.safetensors is damaged. Delete it.*from the state of step 4"):
+        trainer(tmp_path, 10).run()
+    (tmp_path / "state-8.safetensors").unlink()
+    trainer(tmp_path, 10).run()
+    assert [record["step"] for record in RunFolder(tmp_path).metrics()] == list(range(1, 11))
+
+
+@pytest.mark.parametrize("text", [b"[1, 2]", b"{", b"\xff\xfe{"])
+def test_a_folder_that_is_no_run_is_refused(text, tmp_path):
+    (tmp_path / "config.json").write_bytes(text)
+    with pytest.raises(ValueError, match="config.json is not the settings of a FewStep run.*another run name"):
+        trainer(tmp_path, 2).run()
+    assert (tmp_path / "config.json").read_bytes() == text
 
 
 def test_every_epoch_shows_every_example_once_in_its_own_order():

@@ -11,6 +11,8 @@ TRAINS = ("lora", "full", "full and critic")
 # "steps" is where to stop and where the cosine ends; the others change how a step is run, not which steps there are.
 MAY_CHANGE_ON_RESUME = ("steps", "learning_rate", "precision", "save_every", "keep_last", "preview_every")
 MAY_CHANGE_ON_RESUME += ("gradient_checkpointing", "keep", "lora_over", "critic_rate", "discriminator_rate")
+# What is kept as a hash, in words.
+SAID = {"base": "another model, or other LoRAs on it", "data": "other prompts, pictures or sizes"}
 
 
 def require(condition: bool, message: str) -> None:
@@ -68,18 +70,18 @@ class TrainConfig:
         return (self.learning_rate if peak is None else peak) * rising * falling
 
 
-def check_resume(old: dict, new: dict, folder: str) -> None:
+def check_resume(old: dict, new: dict, run: str) -> None:
     """Refuse to resume a run under settings that would make it another run, and name them."""
     new = json.loads(json.dumps(new))  # as the file has them: lists for tuples
     old = {**asdict(TrainConfig()), **old}  # a run of before a setting existed has its default
     changed = [
-        f"{key} ({old.get(key)!r} -> {value!r})"
+        f"{key} ({SAID[key]})" if key in SAID else f"{key} ({old.get(key)!r} -> {value!r})"
         for key, value in new.items()
         if key not in MAY_CHANGE_ON_RESUME and key in old and old[key] != value
     ]
     require(
         not changed,
-        f"The run in {folder} was started with other settings: {', '.join(changed)}. "
+        f"{run} was started with other settings: {', '.join(changed)}. "
         "Set them back to resume it, or choose another run name.",
     )
 

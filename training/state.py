@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..weights import io
+from .config import require
 
 BEST = "best.safetensors"
 
@@ -32,11 +33,13 @@ class RunFolder:
         if not file.exists():
             return None
         try:
-            return json.loads(file.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(
                 f"{file} is not the settings of a FewStep run ({error}). Choose another run name."
             ) from error
+        require(isinstance(found, dict), f"{file} is not the settings of a FewStep run. Choose another run name.")
+        return found
 
     def states(self) -> list[Path]:
         """The state files, oldest first."""
@@ -56,7 +59,11 @@ class RunFolder:
         if not states:
             self.cut_metrics(0)
             return 0, {}
-        tensors, _ = io.load(states[-1])
+        try:
+            tensors, _ = io.load(states[-1])
+        except ValueError as error:
+            before = f"the state of step {step_of(states[-2])}" if len(states) > 1 else "the start"
+            raise ValueError(f"{states[-1]} is damaged. Delete it, and the run goes on from {before}.") from error
         step = step_of(states[-1])
         self.cut_metrics(step)
         return step, tensors
