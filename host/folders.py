@@ -1,6 +1,5 @@
 """Where files are: the host's named folders, extended by the pack's own `assets/`."""
 
-import hashlib
 from pathlib import Path
 
 try:
@@ -12,7 +11,6 @@ from ..training.prompts import ENDINGS
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 PROMPTS = ASSETS / "prompts"
-BLOCK = 1 << 20  # bytes
 
 
 def register_assets() -> None:
@@ -41,15 +39,6 @@ def inside(folder: Path, name: str, what: str) -> Path:
     if not path.is_relative_to(folder.resolve()):
         raise ValueError(f"{what} {name!r} leads out of {folder}. Give a name inside it.")
     return path
-
-
-def sha256(path: str | Path) -> str:
-    """A file's hash, read block by block."""
-    state = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(BLOCK), b""):
-            state.update(block)
-    return state.hexdigest()
 
 
 def input_folder() -> Path:

@@ -1,13 +1,14 @@
 """LoRAs on the host's MODEL: does a file fit, what matches, and the patched clone."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..samplers import schedule
 from ..samplers.schedule import SCHEDULES
-from ..weights import bases, checks, families, io, keys, peft_alpha
+from ..weights import bases, checks, families, io, keys, peft_alpha, stream
 from . import folders, models
 
 BASES = {  # by the host's own classes of models; a subclass not named here counts as its parent
@@ -45,11 +46,7 @@ class Match:
 
 def read(name: str, node: str) -> tuple[dict, dict]:
     """Tensors (in kohya's form) and metadata of a file in a loras folder. Errors name the node."""
-    path = folders.full_path("loras", name)
-    if path is None:
-        raise ValueError(f'{node}: "{name}" is in no loras folder. Refresh the list, or check the name.')
-    if not str(path).lower().endswith(".safetensors"):
-        raise ValueError(f'{node}: "{name}" is not a .safetensors file, and other kinds can carry code. Convert it.')
+    path = path_of(name, node)
     try:
         tensors, metadata = io.load(path)
     except ValueError as error:
@@ -68,9 +65,28 @@ def converted(name: str, tensors: dict[str, Tensor]) -> int:
     return sum(key not in given for key in tensors if not key.endswith(".alpha"))
 
 
+def path_of(name: str, node: str) -> str:
+    """The path of a listed .safetensors file. Errors name the node."""
+    path = folders.full_path("loras", name)
+    if path is None:
+        raise ValueError(f'{node}: "{name}" is in no loras folder. Refresh the list, or check the name.')
+    if not str(path).lower().endswith(".safetensors"):
+        raise ValueError(f'{node}: "{name}" is not a .safetensors file, and other kinds can carry code. Convert it.')
+    return path
+
+
+def metadata(name: str, node: str) -> dict[str, str]:
+    """The metadata alone, from the header. Errors name the node."""
+    path = path_of(name, node)
+    try:
+        return stream.read_header(Path(path)).metadata
+    except ValueError as error:
+        raise ValueError(f"{node}: {error}") from error
+
+
 def sha256(name: str) -> str:
     """The hash of a file in a loras folder."""
-    return folders.sha256(folders.full_path("loras", name))
+    return io.sha256(folders.full_path("loras", name))
 
 
 def timesteps_of(settings: families.Settings, steps: int, denoise: float = 1.0) -> list[int]:

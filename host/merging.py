@@ -1,11 +1,13 @@
-"""Two MODELs interpolated through the host's own patches, and a MODEL written as a checkpoint."""
+"""Two MODELs interpolated through the host's own patches, and two files interpolated into a third."""
 
 import json
-import os
+from collections.abc import Callable
 from pathlib import Path
 
-from ..weights import stream
-from . import folders, models
+import torch
+
+from ..weights import families, stream_loras, stream_models
+from . import full_models, loras, saving
 from .progress import Progress, throw_if_cancelled
 
 PREFIX = "diffusion_model."
@@ -48,57 +50,65 @@ def interpolated(a, b, weights: dict[str, float], node: str):
     return merged
 
 
-def save_checkpoint(model, clip, vae, name: str, metadata: dict[str, str], overwrite: bool, node: str) -> str:
-    """Write checkpoints/fewstep/<name>.safetensors with every patch baked in; gives the name the loaders list it by."""
-    import comfy.sd
+def interpolate_files(a: str, b: str, weight: float, name: str, keep: bool, overwrite: bool, node: str) -> str:
+    """Two listed checkpoints or U-Nets into a third, in the folder of A's kind, streamed."""
+    (kind, first), (_, second) = (model_file(found, node) for found in (a, b))
+    listed, target = saving.new_file(kind, name, overwrite, node)
 
-    listed, path = new_checkpoint(name, overwrite, node)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp.safetensors")
-    try:
-        models.call_supported(comfy.sd.save_checkpoint, str(temporary), model, clip, vae, metadata=metadata)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(f"{node}: {path} could not be written: {error}. Free some disk and try again.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    def write(metadata, on_bytes):
+        stream_models.interpolate(first, second, weight, target, metadata, keep=keep, on_bytes=on_bytes)
+
+    streamed(write, {"modelspec.title": name}, "fewstep.merge", recipe_of((a, b), weight), node)
     return listed
 
 
-def new_checkpoint(name: str, overwrite: bool, node: str) -> tuple[str, Path]:
-    """(the name that the loaders list it by, its path) of a file under checkpoints/fewstep."""
-    listed = str(Path("fewstep") / f"{name}.safetensors")
-    path = folders.inside(folders.own_folder("checkpoints"), listed, f"{node}: name")
-    if path.exists() and not overwrite:
-        raise ValueError(f'{node}: "{listed}" exists already. Choose another name, or turn overwrite on.')
-    return listed, path
+def interpolate_lora_files(
+    a: str, b: str, weight: float, name: str, dtype: torch.dtype | None, overwrite: bool, extra: dict, node: str
+) -> tuple[str, list]:
+    """Two listed LoRAs into a third under loras/fewstep, streamed: (its name for the lists, its modules).
+
+    extra: goes into the metadata beside the recipe: {"sampling": ...} of the file whose settings are kept, or nothing.
+    """
+    first, second = (Path(loras.path_of(found, node)) for found in (a, b))
+    listed, target = saving.new_file("loras", name, overwrite, node)
+
+    def write(metadata, on_bytes):
+        return stream_loras.interpolate(first, second, weight, target, metadata, dtype=dtype, on_bytes=on_bytes)
+
+    key = families.METADATA_KEY if "sampling" in extra else "fewstep.merge"
+    recipe = {**recipe_of((a, b), weight), **extra}
+    return listed, streamed(write, {"modelspec.title": name}, key, recipe, node)
 
 
-def interpolate_files(a: str, b: str, weight: float, name: str, keep: bool, overwrite: bool, node: str) -> str:
-    """Two listed checkpoints into a third, streamed; progress and cancel as they go."""
-    listed, target = new_checkpoint(name, overwrite, node)
-    paths = [checkpoint_path(found, node) for found in (a, b)]
-    parents = [{"name": found, "sha256": folders.sha256(path)} for found, path in zip((a, b), paths)]
-    recipe = {"formula": "lambda A + (1 - lambda) B", "lambda": weight, "parents": parents}
-    metadata = {"modelspec.title": name, "modelspec.implementation": "FewStep"}
-    metadata["fewstep.merge"] = json.dumps({"recipe": recipe})
+def recipe_of(names: tuple[str, str], weight: float) -> dict:
+    parents = [{"name": name, "weight": w, "sha256": ""} for name, w in zip(names, (weight, 1 - weight))]
+    return {"recipe": {"formula": "lambda A + (1 - lambda) B", "lambda": weight, "parents": parents}}
+
+
+def streamed(write: Callable, metadata: dict[str, str], key: str, recipe: dict, node: str):
+    """write(metadata with the parents' hashes in the recipe, progress): cancel as it goes, errors name the node."""
     progress = Progress(100)
 
     def on_bytes(done: int, total: int) -> None:
         throw_if_cancelled()
         progress.show(100 * done // max(total, 1))
 
+    def hashed(*hashes: str) -> dict[str, str]:
+        for parent, found in zip(recipe["recipe"]["parents"], hashes):
+            parent["sha256"] = found
+        return {**metadata, "modelspec.implementation": "FewStep", key: json.dumps(recipe)}
+
     try:
-        stream.interpolate_files(*paths, weight, target, metadata, keep=keep, on_bytes=on_bytes)
+        return write(hashed, on_bytes)
     except ValueError as error:
         raise ValueError(f"{node}: {error}") from error
-    return listed
 
 
-def checkpoint_path(name: str, node: str) -> Path:
-    found = folders.full_path("checkpoints", name)
+def model_file(name: str, node: str) -> tuple[str, Path]:
+    """(the kind of folder, the path) of a listed checkpoint or U-Net."""
+    kind, found = full_models.locate(name)
     if found is None:
-        raise ValueError(f'{node}: "{name}" is in no checkpoints folder. Refresh the list, or check the name.')
+        raise ValueError(f'{node}: "{name}" is in no checkpoints or diffusion_models folder. Refresh the list.')
     if not found.lower().endswith(".safetensors"):
         raise ValueError(f'{node}: "{name}" is not a .safetensors file, and other kinds can carry code. Convert it.')
-    return Path(found)
+    return kind, Path(found)

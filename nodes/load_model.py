@@ -2,7 +2,7 @@
 
 import re
 
-from ..host import full_models, loras, sampling
+from ..host import full_models, loras, sampling, saving
 from ..samplers.unit_start import with_unit_start
 from ..weights import families, model_families
 from .sample import METHODS, sampler_options
@@ -46,6 +46,7 @@ class FewStepLoadModel:
             settings = settings_of(model_name, header, family, steps)
             full_models.check_values(header)
             model, clip, vae = full_models.load(header)
+            model = saving.note_file(model, model_name, header.path)
             matched, unmatched = full_models.match(model, header)
             check_match(matched, unmatched, allow_partial)
             if header.projection is not None:

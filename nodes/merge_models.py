@@ -2,9 +2,10 @@
 
 import json
 
-from ..host import folders, merging, models
-from .merge import parsed, plain_name
+from ..host import full_models, merging, models, saving
+from .merge import DTYPES, parsed, plain_name
 
+AS_LOADED = "as loaded"
 WEIGHT = {"default": 0.5, "min": -10.0, "max": 10.0, "step": 0.01}
 
 
@@ -37,14 +38,17 @@ class FewStepInterpolateModels:
     def merge(self, model_a, model_b, weight, per_block, **groups):
         weights = groups if per_block else dict.fromkeys(groups, weight)
         merged = merging.interpolated(model_a, model_b, weights, "FewStepInterpolateModels")
-        parents = [{"fingerprint": models.fingerprint(model)} for model in (model_a, model_b)]
+        parents = [saving.parent(model) for model in (model_a, model_b)]
         recipe = {"formula": "lambda A + (1 - lambda) B", "lambda": weights, "parents": parents}
         return merged, json.dumps({"recipe": recipe})
 
 
 class FewStepSaveModel:
     TITLE = "FewStep Save Model"
-    DESCRIPTION = "Writes a model with everything on it as checkpoints/fewstep/<name>.safetensors, with its recipe."
+    DESCRIPTION = (
+        "Writes a model with everything on it, and its recipe: as checkpoints/fewstep/<name>.safetensors, or, without "
+        "CLIP and VAE, as a U-Net under diffusion_models/fewstep/."
+    )
     CATEGORY = "FewStep/merging"
     FUNCTION = "save"
     OUTPUT_NODE = True
@@ -56,26 +60,30 @@ class FewStepSaveModel:
         return {
             "required": {
                 "model": ("MODEL", {"tooltip": "LoRAs and merges on it are baked in."}),
-                "clip": ("CLIP", {"tooltip": "The text encoder that goes into the file."}),
-                "vae": ("VAE", {"tooltip": "The VAE that goes into the file."}),
                 "name": ("STRING", {"default": "merged", "tooltip": "The file's name, without folder and ending."}),
                 "overwrite": ("BOOLEAN", {"default": False, "tooltip": "Off: a file of that name is an error."}),
             },
-            "optional": {"recipe": ("STRING", {"forceInput": True, "tooltip": "Kept in the file's metadata."})},
+            "optional": {
+                "clip": ("CLIP", {"tooltip": "The text encoder that goes into the file."}),
+                "vae": ("VAE", {"tooltip": "The VAE that goes into the file."}),
+                "recipe": ("STRING", {"forceInput": True, "tooltip": "Kept in the file's metadata."}),
+                "dtype": ([AS_LOADED, *DTYPES], {"tooltip": "Precision of the file. fp16 and bf16 halve fp32."}),
+            },
         }
 
-    def save(self, model, clip, vae, name, overwrite, recipe=""):
+    def save(self, model, name, overwrite, clip=None, vae=None, recipe="", dtype=AS_LOADED):
         title = plain_name(name, "FewStepSaveModel")
         metadata = {"modelspec.title": title, "modelspec.implementation": "FewStep"}
         metadata["fewstep.base"] = models.fingerprint(model)
         if found := parsed(recipe, "FewStepSaveModel"):
             metadata["fewstep.merge"] = json.dumps(found)
-        return (merging.save_checkpoint(model, clip, vae, title, metadata, overwrite, "FewStepSaveModel"),)
+        kind = DTYPES.get(dtype)
+        return (saving.save_model(model, clip, vae, title, metadata, kind, overwrite, "FewStepSaveModel"),)
 
 
 class FewStepInterpolateFiles:
     TITLE = "FewStep Interpolate Files"
-    DESCRIPTION = "lambda A + (1 - lambda) B of two checkpoint files, tensor by tensor, without loading either."
+    DESCRIPTION = "lambda A + (1 - lambda) B of two checkpoints or U-Nets, file to file, without loading either."
     CATEGORY = "FewStep/merging"
     FUNCTION = "merge"
     OUTPUT_NODE = True
@@ -86,8 +94,8 @@ class FewStepInterpolateFiles:
     def INPUT_TYPES(cls):
         return {
             "required": {
-                "checkpoint_a": (folders.names("checkpoints"), {"tooltip": "A .safetensors checkpoint."}),
-                "checkpoint_b": (folders.names("checkpoints"), {"tooltip": "Another one of its architecture."}),
+                "checkpoint_a": (full_models.names(), {"tooltip": "A .safetensors checkpoint or U-Net."}),
+                "checkpoint_b": (full_models.names(), {"tooltip": "Another one of its architecture."}),
                 "weight": ("FLOAT", {**WEIGHT, "tooltip": "lambda: 1 is A, 0 is B; below 0 and above 1 goes beyond."}),
                 "name": ("STRING", {"default": "merged", "tooltip": "The file's name, without folder and ending."}),
                 "keep_others": (

@@ -9,7 +9,7 @@ from ..host import folders, loras, sampling
 from ..host.progress import Progress, throw_if_cancelled
 from ..training.config import require
 from ..weights import merge
-from .merge import RANK, weighted
+from .merge import RANK, parent, summed
 from .methods import numbers
 
 NODE = "FewStepMergeSweep"
@@ -53,16 +53,15 @@ class FewStepMergeSweep:
 
     def sweep(self, model, lora_a, lora_b, weights, rank, vae, file_a="", file_b="", **settings):
         wanted = lambdas(weights)
-        pair = (file_a or lora_a, file_b or lora_b)
+        a, b = (parent(name, NODE) for name in (file_a or lora_a, file_b or lora_b))
         drawn, norms = {}, {}
         every = list(dict.fromkeys([*wanted, 1.0, 0.0]))  # the parents themselves, to measure against
         progress = Progress(len(every))
         for done, weight in enumerate(every, 1):
             throw_if_cancelled()
-            parts = [(pair[0], weight), (pair[1], 1 - weight)]
-            tensors, _, _ = weighted(NODE, parts, rank, "lambda A + (1 - lambda) B")
-            norms[weight] = norm_of(tensors)
-            drawn[weight] = draw(loras.apply(model, None, tensors, 1.0)[0], vae, settings)
+            merged, _ = summed(NODE, [(a, weight), (b, 1 - weight)], rank)
+            norms[weight] = norm_of(merged)
+            drawn[weight] = draw(loras.apply(model, None, merge.to_file(merged), 1.0)[0], vae, settings)
             progress.show(done)
         rows = [measured(weight, drawn, norms) for weight in wanted]
         return sheet(wanted, drawn), torch.cat([drawn[weight] for weight in wanted]), table(rows)
@@ -82,9 +81,9 @@ def draw(model, vae, settings: dict) -> Tensor:
     return vae.decode(latent["samples"]).float().cpu().clamp(0, 1)
 
 
-def norm_of(tensors: dict[str, Tensor]) -> float:
+def norm_of(merged: dict[str, merge.Delta]) -> float:
     """Frobenius norm of the whole delta."""
-    return sum(float(delta.dense().square().sum()) for delta in merge.deltas(tensors).values()) ** 0.5
+    return sum(float(delta.dense().square().sum()) for delta in merged.values()) ** 0.5
 
 
 def measured(weight: float, drawn: dict, norms: dict) -> dict[str, float]:

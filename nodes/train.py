@@ -62,7 +62,7 @@ class FewStepDistill:
                     "BOOLEAN",
                     {"default": False, "tooltip": "Half the memory, a third slower."},
                 ),
-                "seed": ("INT", {"default": 0, "min": 0, "max": 2**53}),
+                "seed": ("INT", {"default": 0, "min": 0, "max": 2**53, "control_after_generate": True}),
                 "preview_prompts": ("STRING", {"multiline": True, "default": "", "tooltip": "One per line, up to 8."}),
                 "preview_every": ("INT", {"default": 100, **every}),
                 "save_every": ("INT", {"default": 250, **every}),

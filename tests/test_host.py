@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy
 import pytest
-from ui_format import STOCK_ONLY, api_files, inputs_of, is_widget, nodes_for, to_ui, twin_of
+from ui_format import STOCK_ONLY, api_files, inputs_of, is_forced, is_widget, nodes_for, to_ui, twin_of
 
 ROOT = Path(__file__).resolve().parent.parent
 API = sorted((ROOT / "workflows" / "api").glob("*.json"))
@@ -102,6 +102,15 @@ def test_every_ui_workflow_opens_and_is_its_api_twin(file, object_info):
     assert workflow["links"] == twin["links"]
     ours = [n["widgets_values"] for n in workflow["nodes"] if n["type"].startswith(("FewStep", "Note"))]
     assert ours == [n["widgets_values"] for n in twin["nodes"] if n["type"].startswith(("FewStep", "Note"))]
+
+
+def test_a_seed_beside_a_forced_input_says_that_it_has_a_control(object_info):
+    """Newer pages count the places of saved values by this flag, and shift the widgets where the count is wrong."""
+    for name, info in object_info.items():
+        specs = inputs_of(info).items()
+        if name.startswith("FewStep") and any(is_forced(spec) for _, spec in specs):
+            for widget, spec in specs:
+                assert widget not in ("seed", "noise_seed") or spec[1].get("control_after_generate"), (name, widget)
 
 
 def test_every_api_workflow_has_a_ui_twin():

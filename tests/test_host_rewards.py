@@ -1,9 +1,11 @@
 """Rewards through /prompt: pictures drawn by the tiny base, scored by random small networks in the models folder."""
 
+import numpy
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
-from test_host import api
+from test_host import QUICK, SHORT, api, assert_is_a_picture, pictures
 from transformers import CLIPConfig, CLIPModel
 
 from launcher.api import WorkflowError
@@ -50,3 +52,46 @@ def test_pictures_are_scored_in_the_graph_and_a_sum_is_the_sum(client, files):
 def test_a_sum_of_nothing_is_refused(client, files):
     with pytest.raises(WorkflowError, match="FewStepRewardSum: both weights are 0"):
         client.submit(scoring(0.0, 0.0), timeout=300)
+
+
+def test_masks_beside_the_pictures_join_a_run(client, host):
+    """Mask R-CNN with random weights: that it is asked, and of which pictures, is what counts."""
+    from test_perception import resnet18_file
+
+    folder, networks = host.workdir / "input" / "masked", host.workdir / "models" / "fewstep_rewards"
+    folder.mkdir(parents=True, exist_ok=True)
+    networks.mkdir(parents=True, exist_ok=True)
+    file, _ = resnet18_file(networks, ".safetensors")
+    for name in ("red_apple", "blue_car"):
+        Image.new("RGB", (96, 96), name.split("_")[0]).save(folder / f"{name}.png")
+    mask = numpy.zeros((96, 96), numpy.uint8)
+    mask[20:60, 30:80] = 7
+    Image.fromarray(mask).save(folder / "red_apple.mask.png")
+    (folder / "red_apple.mask.txt").write_text("2")
+    quick = {**QUICK, "run_name": "with-masks", "method": ["21", 0]}
+    workflow = api("distil_lcm_lora", node_3={"folder": "masked"}, node_5=quick)
+    workflow["20"] = {"class_type": "FewStepCriticMaskRCNN", "inputs": {"file": file, "min_size": 64}}
+    settings = {"weight": 0.01, "timesteps": "499, 259"}
+    inputs = {"method": ["4", 0], "critic": ["20", 0], **settings}
+    workflow["21"] = {"class_type": "FewStepMethodPerception", "inputs": inputs}
+    for picture in pictures(client, workflow)["fewstep_student"]:
+        assert_is_a_picture(picture)
+    metrics = (host.workdir / "output" / "fewstep_runs" / "with-masks" / "metrics.jsonl").read_text()
+    assert metrics.count('"perception"') == QUICK["steps"]
+
+
+def test_one_graph_goes_from_tscd_over_dmd_and_feedback_to_a_merge(client, host, files):
+    """distil_chain with feedback between DMD and the merge, on a random small CLIP from local files."""
+    workflow = api("distil_chain", **SHORT["distil_chain"])
+    settings = {"weight": 0.1, "alpha": 1.0, "fade_steps": 0, "timesteps": "999, 499"}
+    workflow["20"] = {"class_type": "FewStepRewardCLIP", "inputs": {"clip_folder": "scoring"}}
+    inputs = {"method": ["10", 0], "reward": ["20", 0], **settings}
+    workflow["21"] = {"class_type": "FewStepMethodFeedback", "inputs": inputs}
+    third = {**workflow["11"]["inputs"], "method": ["21", 0], "run_name": "chain-feedback", "start_file": ["11", 1]}
+    workflow["22"] = {"class_type": "FewStepDistill", "inputs": third}
+    workflow["12"]["inputs"]["file_b"] = ["22", 1]
+    for picture in pictures(client, workflow)["fewstep_chain"]:
+        assert_is_a_picture(picture)
+    runs = host.workdir / "output" / "fewstep_runs"
+    assert '"reward"' in (runs / "chain-feedback" / "metrics.jsonl").read_text()
+    assert '"reward"' not in (runs / "chain-dmd" / "metrics.jsonl").read_text()

@@ -10,35 +10,44 @@ DOWN, UP, MID = "lora_down.weight", "lora_up.weight", "lora_mid.weight"
 
 def check(tensors: dict[str, Tensor]) -> None:
     """Raise ValueError for a file (keys in kohya's form) that is empty, not finite, not floating, or half there."""
+    check_parts(tensors)
+    for key, tensor in tensors.items():
+        check_finite(key, tensor)
+
+
+def check_parts(tensors: dict) -> None:
+    """The same for what can be told from dtypes, shapes and alphas: the other tensors may still be unread."""
     if not tensors:
         raise ValueError("it holds no tensors. Get the file again.")
     for key, tensor in tensors.items():
-        check_values(key, tensor)
+        check_kind(key, tensor)
     for module, names in modules_of(tensors).items():
-        parts = {name.removeprefix(f"{module}."): tensors[name] for name in names}
-        check_pair(module, parts)
+        check_pair(module, {name.removeprefix(f"{module}."): tensors[name] for name in names})
 
 
-def check_values(key: str, tensor: Tensor) -> None:
-    """Floating and finite; alpha one number that is not 0 (an integer is allowed there)."""
+def check_kind(key: str, tensor) -> None:
+    """Floating; alpha one finite number that is not 0 (an integer is allowed there)."""
     if key.endswith(".alpha"):
-        if tensor.numel() != 1 or not torch.isfinite(tensor.float()).all() or float(tensor) == 0:
+        if tensor.numel() != 1 or not finite(tensor.float()) or float(tensor) == 0:
             raise ValueError(f"{key} is {tensor.flatten()[:3].tolist()}, which is no scale. Get the file again.")
-        return
-    if not tensor.is_floating_point():
+    elif not tensor.is_floating_point():
         raise ValueError(
             f"{key} is {str(tensor.dtype).removeprefix('torch.')}, not fp32, fp16, bf16 or fp8. Convert it."
         )
-    check_finite(key, tensor)
 
 
 def check_finite(key: str, tensor: Tensor) -> None:
-    """Raise ValueError for NaN and infinities; whole numbers pass. One pass, nothing as large is made beside it."""
-    if not tensor.is_floating_point() or not tensor.numel():
-        return
-    ends = torch.stack(torch.aminmax(tensor if tensor.element_size() > 1 else tensor.half()))  # NaN goes into both
-    if not ends.isfinite().all():
+    """Raise ValueError for NaN and infinities; whole numbers pass."""
+    if tensor.is_floating_point() and not finite(tensor):
         raise ValueError(f"{key} holds NaN or infinite numbers, which make black pictures. Get the file again.")
+
+
+def finite(tensor: Tensor) -> bool:
+    """No NaN and no infinity: NaN goes into both extremes. One pass, and nothing as large is made beside it."""
+    if not tensor.numel():
+        return True
+    ends = torch.stack(torch.aminmax(tensor if tensor.element_size() > 1 else tensor.half()))
+    return bool(ends.isfinite().all())
 
 
 def check_pair(module: str, parts: dict[str, Tensor]) -> None:

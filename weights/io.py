@@ -1,25 +1,30 @@
 """safetensors in and out: metadata strings, atomic writes, sentences for broken files."""
 
+import hashlib
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+BLOCK = 1 << 20  # bytes
 
-def save(tensors: dict[str, Tensor], path: str | os.PathLike, metadata: dict[str, str]) -> None:
-    """Write a file next to its final name, then rename it: a full disk or a kill leaves the old file whole.
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new file beside `path` that takes its name when the block ends well: a full disk or a kill leaves the old one.
 
     Raises OSError with the path when the disk refuses.
     """
-    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         temporary.touch()
         readable_by = temporary.stat().st_mode  # as the user's umask says; the library writes for the owner alone
-        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary, metadata=metadata)
+        yield temporary
         temporary.chmod(readable_by)
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
@@ -28,6 +33,12 @@ def save(tensors: dict[str, Tensor], path: str | os.PathLike, metadata: dict[str
         raise OSError(f"{path} could not be written: {error}. Nothing was changed; {remedy}.") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def save(tensors: dict[str, Tensor], path: str | os.PathLike, metadata: dict[str, str]) -> None:
+    """Write a file whole or not at all. Raises OSError with the path when the disk refuses."""
+    with replacing(Path(path)) as temporary:
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary, metadata=metadata)
 
 
 def load(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -59,3 +70,12 @@ def names(path: str | os.PathLike) -> list[str]:
     """The keys of a safetensors file, from its header alone."""
     with safe_open(str(path), framework="pt", device="cpu") as file:
         return list(file.keys())
+
+
+def sha256(path: str | os.PathLike, stopped: Callable[[], bool] = lambda: False) -> str:
+    """A file's hash, read block by block until `stopped()`."""
+    state, block = hashlib.sha256(), memoryview(bytearray(BLOCK))
+    with open(path, "rb", buffering=0) as file:
+        while (count := file.readinto(block)) and not stopped():
+            state.update(block[:count])
+    return state.hexdigest()

@@ -17,21 +17,22 @@ KNOWN_PARTS = ("lora_up.weight", "lora_down.weight", "alpha")
 
 @dataclass(frozen=True)
 class Delta:
-    """One module's factors in fp32: delta = up @ down, the scale alpha / r already in `up`.
+    """One module's factors as the file has them, perhaps still unread: delta = scale up @ down, scale = alpha / r.
 
     up: [out, r] or [out, r, 1, 1]; down: [r, in] or [r, in, k, k].
     """
 
     up: Tensor
     down: Tensor
+    scale: float = 1.0
 
     @property
     def rank(self) -> int:
         return self.down.shape[0]
 
     def dense(self) -> Tensor:
-        """The delta as a matrix [out, in * k * k]."""
-        return self.up.flatten(1) @ self.down.flatten(1)
+        """The delta as a matrix [out, in * k * k] in fp32."""
+        return self.scale * (self.up.float().flatten(1) @ self.down.float().flatten(1))
 
 
 def deltas(tensors: dict[str, Tensor], name: str = "LoRA") -> dict[str, Delta]:
@@ -48,14 +49,13 @@ def deltas(tensors: dict[str, Tensor], name: str = "LoRA") -> dict[str, Delta]:
                 f'"{name}": {module} holds {", ".join(strange or sorted(parts))}, which is no plain LoRA pair '
                 "(up, down, alpha). Only plain LoRAs can be merged exactly."
             )
-        up, down = parts["lora_up.weight"].float(), parts["lora_down.weight"].float()
-        scale = float(parts["alpha"]) / down.shape[0] if "alpha" in parts else 1.0
-        found[module] = Delta(up * scale, down)
+        up, down = parts["lora_up.weight"], parts["lora_down.weight"]
+        found[module] = Delta(up, down, float(parts["alpha"]) / down.shape[0] if "alpha" in parts else 1.0)
     return found
 
 
-def weighted_sum(parts: list[tuple[dict[str, Delta], float]]) -> dict[str, Delta]:
-    """sum_i w_i delta_i per module, exact, by concatenating ranks. A module that a file lacks counts as zero there.
+def pieces(parts: list[tuple[dict[str, Delta], float]]) -> dict[str, list[Delta]]:
+    """What sum_i w_i delta_i consists of, per module, the weight in the scale. Zero where a file lacks the module.
 
     Raises ValueError when the files share no module, or when a module has different shapes in them.
     """
@@ -66,15 +66,31 @@ def weighted_sum(parts: list[tuple[dict[str, Delta], float]]) -> dict[str, Delta
             f"The LoRAs have no module in common ({examples}): they are for different models, or name their blocks "
             "differently (input_blocks against down_blocks)."
         )
-    summed = {}
+    found = {}
     for module in sorted({module for file, _ in used for module in file}):
-        pieces = [(file[module], weight) for file, weight in used if module in file]
-        shapes = {(tuple(d.up.shape[:1]), tuple(d.down.shape[1:])) for d, _ in pieces}
+        here = [(file[module], weight) for file, weight in used if module in file]
+        shapes = {(tuple(d.up.shape[:1]), tuple(d.up.shape[2:]), tuple(d.down.shape[1:])) for d, _ in here}
         if len(shapes) > 1:
             raise ValueError(f"{module} has different shapes in the LoRAs: {shapes}. They are for different models.")
-        up = torch.cat([weight * delta.up for delta, weight in pieces], dim=1)
-        summed[module] = Delta(up, torch.cat([delta.down for delta, _ in pieces]))
-    return summed
+        found[module] = [Delta(delta.up, delta.down, weight * delta.scale) for delta, weight in here]
+    return found
+
+
+def common_scale(parts: list[Delta]) -> float:
+    """s = max |s_i|: with it before the sum, the factors of the largest part stay as they are, to the bit."""
+    return max(abs(part.scale) for part in parts) or 1.0
+
+
+def joined(parts: list[Delta]) -> Delta:
+    """sum_i s_i B_i A_i = s [s_1/s B_1, s_2/s B_2, ...] [A_1; A_2; ...] in fp32: ranks side by side, nothing lost."""
+    scale = common_scale(parts)
+    up = torch.cat([part.up.float() * (part.scale / scale) for part in parts], dim=1)
+    return Delta(up, torch.cat([part.down.float() for part in parts]), scale)
+
+
+def weighted_sum(parts: list[tuple[dict[str, Delta], float]]) -> dict[str, Delta]:
+    """sum_i w_i delta_i per module, exact. Raises ValueError where `pieces` does."""
+    return {module: joined(found) for module, found in pieces(parts).items()}
 
 
 def interpolate(a: dict[str, Delta], b: dict[str, Delta], weight: float) -> dict[str, Delta]:
@@ -87,7 +103,7 @@ def compress(delta: Delta, rank: int) -> tuple[Delta, float]:
 
     The SVD is of the small core R_up R_down^T between the QR factors, never of the dense matrix.
     """
-    q_up, r_up = torch.linalg.qr(delta.up.flatten(1))
+    q_up, r_up = torch.linalg.qr(delta.scale * delta.up.flatten(1))
     q_down, r_down = torch.linalg.qr(delta.down.flatten(1).T)
     u, s, vt = torch.linalg.svd(r_up @ r_down.T)
     error = float(s[rank:].square().sum().sqrt() / s.square().sum().sqrt().clamp(min=1e-30))
@@ -108,10 +124,10 @@ def compress_all(summed: dict[str, Delta], rank: int) -> tuple[dict[str, Delta],
 
 
 def to_file(merged: dict[str, Delta], dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    """Kohya's keys; alpha = rank, so that readers apply the factors as they are."""
+    """Kohya's keys; alpha = scale x rank, which readers divide by the rank again."""
     file = {}
     for module, delta in merged.items():
         file[f"{module}.lora_up.weight"] = delta.up.to(dtype)
         file[f"{module}.lora_down.weight"] = delta.down.to(dtype)
-        file[f"{module}.alpha"] = torch.tensor(float(delta.rank))
+        file[f"{module}.alpha"] = torch.tensor(delta.scale * delta.rank)
     return file

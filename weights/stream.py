@@ -1,21 +1,27 @@
-"""Two checkpoint files interpolated tensor by tensor, in a few megabytes of memory.
+"""safetensors files read and written a few megabytes at a time.
 
-A safetensors file is 8 bytes with the header's length, the header as JSON, then the tensors one after another. So the
-header of the result is written first and the tensors are filled in, a chunk at a time.
+Such a file is 8 bytes with the header's length, the header as JSON, then the tensors one after another. So the header
+of a new file is written first and the tensors are filled in, a chunk at a time.
 """
 
 import json
 import math
 import os
 import struct
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-CHUNK = 1 << 20  # numbers at a time: 4 MB in fp32
+from . import io
+
+CHUNK = 1 << 20  # numbers at a time
+WIDEST = 8  # bytes of a number
 LARGEST_HEADER = 100 << 20  # bytes; the library's own limit
 DTYPES = {
     "F64": torch.float64,
@@ -25,14 +31,42 @@ DTYPES = {
     "F8_E4M3": torch.float8_e4m3fn,
     "F8_E5M2": torch.float8_e5m2,
 }
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
+INTEGERS = {"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor that lies in a file: bytes start..end, counted from the file's start."""
+
+    kind: str  # dtype as the header writes it
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """None for whole numbers and what cannot be calculated with."""
+        return DTYPES.get(self.kind)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def numel(self) -> int:
+        return math.prod(self.shape)
+
+    def is_floating_point(self) -> bool:
+        return self.dtype is not None
 
 
 @dataclass(frozen=True)
 class Header:
-    """Where every tensor lies: {name: (dtype, shape, first byte, last byte)}, bytes counted from the file's start."""
+    """What a file holds, unread."""
 
     path: Path
-    entries: dict[str, tuple[str, list[int], int, int]]
+    entries: dict[str, Stored]
+    metadata: dict[str, str]
 
 
 def read_header(path: Path) -> Header:
@@ -44,129 +78,120 @@ def read_header(path: Path) -> Header:
             if length > min(LARGEST_HEADER, size):
                 raise ValueError(f"its header claims {length} bytes")
             found = json.loads(file.read(length))
-        found.pop("__metadata__", None)
-        start = 8 + length
-        entries = {
-            name: (e["dtype"], e["shape"], start + e["data_offsets"][0], start + e["data_offsets"][1])
-            for name, e in found.items()
-        }
-        if entries and max(end for *_, end in entries.values()) > size:
-            raise ValueError("it is cut short")
-        for name, (dtype, shape, first, last) in entries.items():
-            if dtype in DTYPES and last - first != math.prod(shape) * DTYPES[dtype].itemsize:
-                raise ValueError(f"{name} has {last - first} bytes, not those of {shape} in {dtype}")
+        metadata = found.pop("__metadata__", None) or {}
+        if not isinstance(metadata, dict):
+            raise ValueError("its metadata is no table")
+        entries = {name: stored(name, entry, 8 + length, size) for name, entry in found.items()}
     except (struct.error, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f'"{path.name}" cannot be read as a safetensors file ({error}). Get the file again.'
         ) from error
-    return Header(path, entries)
+    return Header(path, entries, metadata)
 
 
-def check_pair(a: Header, b: Header, keep: bool) -> None:
-    """Refuse files that do not belong together. keep: weights in one file alone are allowed, and kept as they are."""
-    lone = sorted(set(a.entries) ^ set(b.entries))
-    both = sorted(set(a.entries) & set(b.entries))
-    other = [name for name in both if a.entries[name][1] != b.entries[name][1]]
-    if not both or other:
-        example = (
-            f"{other[0]} is {a.entries[other[0]][1]} and {b.entries[other[0]][1]}" if other else "no name in common"
-        )
-        raise ValueError(
-            f'"{a.path.name}" and "{b.path.name}" are of different architectures: {example}. Only files of one '
-            "architecture can be interpolated."
-        )
-    strange = sorted({e[0] for h in (a, b) for e in h.entries.values() if e[0][0] == "F" and e[0] not in DTYPES})
-    if strange:
-        raise ValueError(f"{', '.join(strange)} weights cannot be interpolated. Convert the files to fp16 or bf16.")
-    if lone and not keep:
-        raise ValueError(
-            f'{len(lone)} weights are in only one of "{a.path.name}" and "{b.path.name}", such as {lone[0]}. '
-            "Turn keep_others on to take them over as they are."
-        )
+def stored(name: str, entry: dict, start: int, size: int) -> Stored:
+    """One row of a header; ValueError where it does not fit the file or itself."""
+    first, last = entry["data_offsets"]
+    found = Stored(entry["dtype"], tuple(entry["shape"]), start + first, start + last)
+    if not all(type(number) is int and number >= 0 for number in (first, last, *found.shape)) or first > last:
+        raise ValueError(f"{name} claims shape {entry['shape']} at bytes {first} to {last}")
+    if found.end > size:
+        raise ValueError("it is cut short")
+    known = found.dtype or INTEGERS.get(found.kind)
+    if known and last - first != found.numel() * known.itemsize:
+        raise ValueError(f"{name} has {last - first} bytes, not those of {list(found.shape)} in {found.kind}")
+    return found
 
 
-def interpolate_files(
-    a: Path,
-    b: Path,
-    weight: float,
-    target: Path,
-    metadata: dict[str, str],
-    *,
-    keep: bool = False,
-    on_bytes: Callable[[int, int], None] = lambda done, total: None,
-) -> int:
-    """Write lambda A + (1 - lambda) B beside its name, then rename. Every tensor keeps A's precision.
+class Reader:
+    """A file read into one buffer, over and over: what `read` gives is good until the next call."""
 
-    on_bytes(done, total) is called after every chunk and may raise to cancel. Returns the number of tensors. Raises
-    ValueError when the files do not fit, OSError when the disk refuses.
-    """
-    first, second = read_header(a), read_header(b)
-    check_pair(first, second, keep)
-    entries = {**second.entries, **first.entries}
-    sizes = {name: end - start for name, (_, _, start, end) in entries.items()}
-    temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, header: Header):
+        self.path, self.buffer = header.path, torch.empty(0, dtype=torch.uint8)
+        self.file = open(header.path, "rb", buffering=0)  # noqa: SIM115 (closed by __exit__)
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.file.close()
+
+    def read(self, entry: Stored, first: int = 0, count: int | None = None) -> Tensor:
+        """`count` numbers from number `first` on, [count]; raw bytes [count] where they are no numbers to calculate."""
+        width = entry.dtype.itemsize if entry.dtype else 1
+        count = (entry.end - entry.start) // width - first if count is None else count
+        if count * width > len(self.buffer):
+            self.buffer = torch.empty(max(count * width, CHUNK * WIDEST), dtype=torch.uint8)
+        self.file.seek(entry.start + first * width)
+        found, room = 0, memoryview(self.buffer.numpy())[: count * width]
+        while found < len(room):
+            got = self.file.readinto(room[found:])
+            if not got:
+                raise ValueError(f'"{self.path.name}" became shorter while it was read. Get the file again.')
+            found += got
+        raw = self.buffer[: count * width]
+        return raw.view(entry.dtype) if entry.dtype else raw
+
+    def chunks(self, entry: Stored) -> Iterator[Tensor]:
+        """The whole tensor, CHUNK numbers at a time."""
+        total = (entry.end - entry.start) // (entry.dtype.itemsize if entry.dtype else 1)
+        for first in range(0, total, CHUNK):
+            yield self.read(entry, first, min(CHUNK, total - first))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums as short as a chunk's cost more to share out than to do, above all where hashing keeps the cores busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        with open(a, "rb") as file_a, open(b, "rb") as file_b, open(temporary, "wb") as out:
-            out.write(packed_header(entries, sizes, metadata))
-            done, total = 0, sum(sizes.values())
-            for name in entries:
-                for written in chunks(name, first, second, file_a, file_b, weight):
-                    out.write(written)
-                    done += len(written)
-                    on_bytes(done, total)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, target)
-    except OSError as error:
-        raise OSError(f"{target} could not be written: {error}. Nothing was changed; free some disk.") from error
+        yield
     finally:
-        temporary.unlink(missing_ok=True)
-    return len(entries)
+        torch.set_num_threads(before)
 
 
-def packed_header(entries: dict, sizes: dict[str, int], metadata: dict[str, str]) -> bytes:
-    """The header of a file whose tensors follow in the order of `entries`, padded to 8 bytes."""
+def write(
+    target: Path,
+    tensors: dict[str, tuple[str, tuple[int, ...], int]],
+    pieces: Iterable[Tensor],
+    parents: list[Path],
+    metadata: Callable[..., dict[str, str]],
+    on_bytes: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Write a file beside its name, then rename.
+
+    tensors: {name: (dtype, shape, bytes)}; pieces: their numbers one after another, in that order. metadata(*hashes) is
+    asked with the parents' SHA-256, which are taken meanwhile. on_bytes(done, total) is called after every piece and
+    may raise to cancel. Raises OSError when the disk refuses; whatever is raised, `target` stays as it was.
+    """
+    cancelled, done, total = threading.Event(), 0, sum(size for *_, size in tensors.values())
+    with io.replacing(target) as temporary, one_thread(), ThreadPoolExecutor(len(parents) or 1) as pool:
+        try:
+            hashes = [pool.submit(io.sha256, path, cancelled.is_set) for path in parents]
+            with open(temporary, "wb") as out:
+                out.write(packed_header(tensors, metadata(*("0" * 64 for _ in parents))))
+                for piece in pieces:
+                    done += out.write(piece.flatten().view(torch.uint8).numpy())
+                    on_bytes(done, total)
+                sync(out)
+                out.seek(0)
+                out.write(packed_header(tensors, metadata(*(found.result() for found in hashes))))
+                sync(out)
+        finally:
+            cancelled.set()
+
+
+def sync(out) -> None:
+    out.flush()
+    os.fsync(out.fileno())
+
+
+def packed_header(tensors: dict[str, tuple[str, tuple[int, ...], int]], metadata: dict[str, str]) -> bytes:
+    """The header of a file whose tensors follow in the order of `tensors`, padded to 8 bytes."""
     header, offset = {"__metadata__": metadata}, 0
-    for name, (dtype, shape, _, _) in entries.items():
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, offset + sizes[name]]}
-        offset += sizes[name]
+    for name, (dtype, shape, size) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, offset + size]}
+        offset += size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text
-
-
-def chunks(name: str, first: Header, second: Header, file_a, file_b, weight: float):
-    """The bytes of one tensor of the result. Whole numbers (positions, counters) are A's."""
-    one, two = first.entries.get(name), second.entries.get(name)
-    if one is None or two is None or one[0] not in DTYPES or two[0] not in DTYPES:
-        yield from plain(file_a if one else file_b, one or two)
-        return
-    kinds = DTYPES[one[0]], DTYPES[two[0]]
-    widths = [kind.itemsize for kind in kinds]
-    count = (one[3] - one[2]) // widths[0]
-    for start in range(0, count, CHUNK):
-        some = min(CHUNK, count - start)
-        x, y = (
-            numbers(file, entry[2] + start * width, some, kind)
-            for file, entry, width, kind in zip((file_a, file_b), (one, two), widths, kinds)
-        )
-        mixed = torch.lerp(y, x, weight).to(kinds[0])
-        yield mixed.view(torch.uint8).numpy().tobytes()
-
-
-def numbers(file, position: int, count: int, kind: torch.dtype) -> Tensor:
-    """`count` numbers of a file, at least in fp32."""
-    file.seek(position)
-    found = torch.frombuffer(bytearray(file.read(count * kind.itemsize)), dtype=kind)
-    return found.double() if kind == torch.float64 else found.float()
-
-
-def plain(file, entry: tuple):
-    """The bytes of a tensor as they are."""
-    _, _, position, end = entry
-    while position < end:
-        file.seek(position)
-        piece = file.read(min(CHUNK * 4, end - position))
-        position += len(piece)
-        yield piece

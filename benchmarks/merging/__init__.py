@@ -1,0 +1,1 @@
+"""Interpolating files beside plainly reading and writing their bytes."""

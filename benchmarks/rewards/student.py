@@ -1,0 +1,98 @@
+"""The LiT reward put to use: one short LCM run with feedback and one without, from the shipped student, both judged on
+held-out captions by the reward itself and by a net that no reward uses (EfficientNet-Lite0, nearest real picture).
+
+    python -m benchmarks.rewards.student --steps 40 --cache DIR
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..base_model.retrieval import middle
+from ..quality import data, fetch
+from ..quality.data import Subject
+from ..quality.features import Features
+from ..quality.sample import CHECKPOINT, Drawer, Row, pack
+
+START, SEED, NOISES, PROMPTS = "fewstep-tiny-sd-lcm-lora.safetensors", 5, 3, 400
+LCM = {"skip": 200, "solver_steps": 2, "guidance_min": 2.0, "guidance_max": 2.0, "huber_c": 0.1}
+FEEDBACK = {"timesteps": (999,), "alpha": 0.6, "weight": 0.1}
+
+
+def run(name: str, steps: int, reward, folder: Path) -> Path:
+    """Train and return the LoRA's file. reward: None for the plain run."""
+    from fewstep.host import dataset, distil, folders, headless
+    from fewstep.training.config import TrainConfig
+    from fewstep.training.feedback import FeedbackOptions
+    from fewstep.training.methods import lcm
+    from fewstep.training.on_pictures import with_feedback
+    from fewstep.training.terms import ConsistencyOptions
+
+    folders.output_folder, folders.lora_folder = lambda: folder, lambda: folder
+    prompts = tuple((folders.PROMPTS / "tiny-sd.txt").read_text(encoding="utf-8").splitlines())
+    spec = dataset.DataSpec(prompts[:: len(prompts) // PROMPTS], None, 96, 96, 64, 8, 2.0)
+    method = lcm(ConsistencyOptions(**LCM))
+    if reward:
+        method = with_feedback(method, FeedbackOptions(reward=reward.name, **FEEDBACK), reward)
+    config = TrainConfig(steps=steps, batch_size=8, learning_rate=1e-4, warmup=5, preview_every=steps)
+    loaded = headless.load_checkpoint(CHECKPOINT)  # a copy of its own: the drawer changed the layout of its VAE
+    with torch.inference_mode():
+        job = distil.Job(*loaded, spec, method, config, name, ["fox, 3d style"], START)
+        return folder / distil.distil(job).name
+
+
+def held_out() -> list[Subject]:
+    """The base's 38 held-out combinations of concept and style, on white, each from several noises."""
+    return [Subject(name, "", style) for name, style in data.combinations(trained=False) for _ in range(NOISES)]
+
+
+def judged(drawer: Drawer, lora: Path, reward, gallery: tuple, features: Features, steps: int) -> dict[str, float]:
+    """The reward's mean and the share whose nearest real picture (Lite0) is the right concept, and style."""
+    asked = held_out()
+    drawn = drawer.draw(Row("lcm", steps, lora=str(lora)), [s.caption for s in asked], SEED).pictures
+    pixels = torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 255
+    with torch.no_grad():
+        scores = reward(pixels, [s.caption for s in asked])
+    pairs, mean, units = gallery
+    rows = features(drawn) - mean
+    nearest = [pairs[i] for i in (rows / np.linalg.norm(rows, axis=1, keepdims=True) @ units.T).argmax(1)]
+    concept = np.mean([found[0] == s.name for found, s in zip(nearest, asked)])
+    both = np.mean([found == (s.name, s.style) for found, s in zip(nearest, asked)])
+    return {"LiT": float(scores.mean()), "concept (Lite0)": float(concept), "concept and style (Lite0)": float(both)}
+
+
+def real_ones(features: Features, cache: Path) -> tuple:
+    """(pairs, mean, unit features) of the 400 real pictures on white."""
+    pictures = data.load_pictures(cache)
+    rows = features.cached(np.stack([data.on_ground(middle(p), None) for p in pictures.values()]), cache / "gallery")
+    centred = rows - rows.mean(0)
+    return list(pictures), rows.mean(0), centred / np.linalg.norm(centred, axis=1, keepdims=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks.rewards.student", description=__doc__.split(":")[0])
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--cache", type=Path, default=fetch.CACHE)
+    parser.add_argument("--folder", type=Path, default=None, help="where the two runs go")
+    args = parser.parse_args()
+    pack()
+    drawer, features = Drawer(), Features()
+    from fewstep.host import folders, lit
+
+    reward = lit.similarity("lit-emoji.safetensors", "benchmarks.rewards")
+    folder = args.folder or Path(tempfile.mkdtemp(prefix="fewstep-lit-"))
+    gallery = real_ones(features, args.cache)
+    students = {"start": Path(folders.full_path("loras", START))}
+    for name, with_reward in (("plain", None), ("feedback", reward)):
+        students[name] = run(f"lit-{name}", args.steps, with_reward, folder)
+    for steps in (1, 4):
+        for name, lora in students.items():
+            found = judged(drawer, lora, reward, gallery, features, steps)
+            print(steps, name, {key: round(value, 3) for key, value in found.items()}, flush=True)
+
+
+if __name__ == "__main__":
+    main()
