@@ -286,8 +286,8 @@ LOAD_ERRORS = [
     ("lcm-lora-cut.safetensors", "cannot be read as a safetensors file"),
     ("lcm-lora-empty.safetensors", "cannot be read as a safetensors file"),
     ("lcm-lora-pickle.pt", "not a .safetensors file"),
-    ("lcm-lora-sdxl.safetensors", r"holds SDXL weights \(context 2048\) but the model is the tiny base \(64\)"),
-    ("lcm-lora-other.safetensors", "only 0 of 1 modules"),
+    ("lcm-lora-sdxl.safetensors", "holds SDXL weights but the model is the tiny base. Load a checkpoint of SDXL"),
+    ("lcm-lora-other.safetensors", "only 0 of 2 tensors fit the model"),
     ("nameless.safetensors", "no known name"),
 ]
 
