@@ -248,10 +248,11 @@ def test_latents_of_several_shapes_and_one_conditioning_for_all(tiny, tmp_path):
 def test_conditioning_alone_has_no_texts_for_rewards(tiny, tmp_path):  # noqa: F811
     from fewstep.host import given
     from fewstep.training.feedback import FeedbackOptions
+    from fewstep.training.on_pictures import with_feedback
 
     found = given.given(None, [encoded(tiny, text) for text in PROMPTS[:3]])
     data = spec(prompts=(), given=found)
-    method = methods.with_feedback(METHODS["SwiftBrush"](), FeedbackOptions(), lambda pictures, prompts: None)
+    method = with_feedback(METHODS["SwiftBrush"](), FeedbackOptions(), lambda pictures, prompts: None)
     with pytest.raises(ValueError, match="needs the prompts' texts, but this data came as conditioning alone"):
         run(tiny, tmp_path, data, method)
 

@@ -169,3 +169,15 @@ def test_our_files_say_how_they_are_sampled():
 )
 def test_advice_names_what_does_not_fit(steps, strength, negative, said):
     assert len(families.advice(families.up_to_8("LCM", "lcm"), steps, strength, negative)) == said
+
+
+def test_the_same_content_is_the_same_file(tmp_path):
+    """safetensors orders metadata at random; a chained run knows its start by the file's hash."""
+    metadata = {f"key {n}": f'value "{n}" \n é \t' for n in range(12)}
+    tensors = {"a": torch.arange(3.0), "b": torch.ones(2, dtype=torch.float16)}
+    for n in range(4):
+        io.save(tensors, tmp_path / f"{n}.safetensors", dict(sorted(metadata.items(), reverse=n % 2 == 1)))
+    files = [(tmp_path / f"{n}.safetensors").read_bytes() for n in range(4)]
+    assert len(set(files)) == 1
+    found, read = io.load(tmp_path / "0.safetensors")
+    assert read == metadata and all(torch.equal(found[key], tensors[key]) for key in tensors)

@@ -1,6 +1,7 @@
 """safetensors in and out: metadata strings, atomic writes, sentences for broken files."""
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,22 @@ def save(tensors: dict[str, Tensor], path: str | os.PathLike, metadata: dict[str
     """Write a file whole or not at all. Raises OSError with the path when the disk refuses."""
     with replacing(Path(path)) as temporary:
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary, metadata=metadata)
+        settle(temporary)
+
+
+def settle(path: Path) -> None:
+    """Sort the metadata in the header: the library orders them at random, and equal content should have equal hashes.
+
+    A run tells by its start file's hash whether it is still the same run.
+    """
+    with open(path, "r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+        packed = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(size)
+        if len(packed) == size:  # the same words in another order; else the file stays as the library wrote it
+            file.seek(8)
+            file.write(packed)
 
 
 def load(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
