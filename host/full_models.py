@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..samplers.guidance_embedding import GuidedTimestep
 from ..weights import checks, unet_names
+from ..weights.threads import one_thread
 from . import folders
 from .progress import throw_if_cancelled
 
@@ -95,7 +96,7 @@ def read(name: str) -> Header:
 
 def check_values(header: Header) -> None:
     """Raise ValueError for weights that are not finite, before the host is given them; reads the file once."""
-    with safe_open(header.path, framework="pt", device="cpu") as file:
+    with one_thread(), safe_open(header.path, framework="pt", device="cpu") as file:
         for key in header.shapes:
             throw_if_cancelled()
             checks.check_finite(key, file.get_tensor(key))

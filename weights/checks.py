@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from .keys import modules_of
+from .threads import one_thread
 
 DOWN, UP, MID = "lora_down.weight", "lora_up.weight", "lora_mid.weight"
 
@@ -11,8 +12,9 @@ DOWN, UP, MID = "lora_down.weight", "lora_up.weight", "lora_mid.weight"
 def check(tensors: dict[str, Tensor]) -> None:
     """Raise ValueError for a file (keys in kohya's form) that is empty, not finite, not floating, or half there."""
     check_parts(tensors)
-    for key, tensor in tensors.items():
-        check_finite(key, tensor)
+    with one_thread():
+        for key, tensor in tensors.items():
+            check_finite(key, tensor)
 
 
 def check_parts(tensors: dict) -> None:

@@ -11,7 +11,6 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from . import io
+from .threads import one_thread
 
 CHUNK = 1 << 20  # numbers at a time
 WIDEST = 8  # bytes of a number
@@ -137,17 +137,6 @@ class Reader:
         total = (entry.end - entry.start) // (entry.dtype.itemsize if entry.dtype else 1)
         for first in range(0, total, CHUNK):
             yield self.read(entry, first, min(CHUNK, total - first))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Sums as short as a chunk's cost more to share out than to do, above all where hashing keeps the cores busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def write(

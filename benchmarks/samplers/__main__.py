@@ -3,15 +3,15 @@
     python run.py bench samplers [--repeats 15] [--batch 32] [--steps 4]
 
 The network is the tiny base; every repeat runs all samplers in an order that rotates, so that other work on the machine
-falls on all of them alike.
+falls on all of them alike. CPU seconds are of all threads and feel other work least. The second table is the samplers'
+own work: a network that only halves its input, latents of one picture of 1024 x 1024.
 """
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
+from fewstep.benchmarks import measure
 from fewstep.host import headless
 
 ROWS = (("lcm", "lcm"), ("tcd", "lcm"), ("tcd", "euler"), ("ddim", "euler"))  # ours, the host's
@@ -47,17 +47,35 @@ def build(steps: int, batch: int) -> dict[str, Callable[[], None]]:
     return found
 
 
-def measure(runs: dict[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of every run, after one that warms up."""
-    names = list(runs)
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for repeat in range(-1, repeats):
-        for name in names[repeat % len(names) :] + names[: repeat % len(names)]:
-            started = time.perf_counter()
-            runs[name]()
-            if repeat >= 0:
-                seconds[name].append(time.perf_counter() - started)
-    return seconds
+class Halving:
+    """A network that costs next to nothing, as a sampler sees it."""
+
+    def __init__(self, model_sampling):
+        self.model_sampling, self.inner_model = model_sampling, self
+
+    def __call__(self, x, sigma, **_):
+        return x / 2
+
+
+def bare(steps: int, size: int) -> dict[str, Callable[[], None]]:
+    """The same samplers around `Halving`, twenty runs each."""
+    from comfy.model_sampling import EPS, ModelSamplingDiscrete
+    from comfy.samplers import sampler_object
+    from fewstep.nodes.sample import METHODS, sampler_options
+    from fewstep.samplers.schedule import lcm_timesteps, sigmas_of
+
+    network = Halving(type("Sampling", (ModelSamplingDiscrete, EPS), {})())
+    sigmas, noise = sigmas_of(network.model_sampling, lcm_timesteps(steps)), torch.randn(1, 4, size, size)
+
+    def runs(function, options):
+        for _ in range(20):
+            function(network, noise * sigmas[0], sigmas, {"seed": 1}, disable=True, **options)
+
+    found = {}
+    for ours, theirs in ROWS:
+        found[f"ours {ours}"] = lambda ours=ours: runs(METHODS[ours][0], sampler_options(ours, 0.3, 1))
+        found[f"host {theirs}"] = lambda theirs=theirs: runs(sampler_object(theirs).sampler_function, {})
+    return found
 
 
 def main() -> None:
@@ -66,13 +84,18 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=4)
     args = parser.parse_args()
-    seconds = measure(build(args.steps, args.batch), args.repeats)
-    print(f"| ours | host | s a step, ours | median of the ratios | ratio of the fastest |\n|{'---|' * 5}")
+    found = measure.in_turn(build(args.steps, args.batch), args.repeats)
+    print(f"{measure.load()}; {args.repeats} repeats in turn\n")
+    print("| ours | host | s a step, ours | median of the ratios | ratio of the fastest | ratio of the CPU seconds |")
+    print(f"|{'---|' * 6}")
     for ours, theirs in ROWS:
-        a, b = seconds[f"ours {ours}"], seconds[f"host {theirs}"]
-        ratio = statistics.median(x / y for x, y in zip(a, b))
-        per_step = statistics.median(a) / args.steps
-        print(f"| {ours} | {theirs} | {per_step:.3f} | {ratio:.3f} | {min(a) / min(b):.3f} |")
+        a, b = found[f"ours {ours}"], found[f"host {theirs}"]
+        ratios = f"{a.ratio(b):.3f} | {min(a.seconds) / min(b.seconds):.3f} | {a.ratio(b, 'cpu'):.3f}"
+        print(f"| {ours} | {theirs} | {a.median() / args.steps:.3f} | {ratios} |")
+    own = measure.in_turn(bare(args.steps, 128), args.repeats)
+    print("\n| sampler alone | ms a step (fastest run) |\n|---|---|")
+    for name, runs in own.items():
+        print(f"| {name} | {min(runs.seconds) / 20 / args.steps * 1000:.2f} |")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Loading an SDXL-size LoRA beside the stock loader."""

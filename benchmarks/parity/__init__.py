@@ -1,0 +1,1 @@
+"""Our samplers beside diffusers' schedulers."""
