@@ -272,7 +272,7 @@ def write_bad_loras(folder: Path) -> None:
     (folder / "nameless.safetensors").write_bytes(b"")
     attention = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
     sdxl = {f"{attention}.lora_down.weight": torch.zeros(4, 2048), f"{attention}.lora_up.weight": torch.zeros(64, 4)}
-    save_file(sdxl, folder / "lcm-lora-sdxl.safetensors")
+    save_file(sdxl, folder / "lcm-lora-for-sdxl.safetensors")
     other = {
         "lora_unet_blocks_9_x.lora_down.weight": torch.zeros(4, 8),
         "lora_unet_blocks_9_x.lora_up.weight": torch.zeros(8, 4),
@@ -286,7 +286,7 @@ LOAD_ERRORS = [
     ("lcm-lora-cut.safetensors", "cannot be read as a safetensors file"),
     ("lcm-lora-empty.safetensors", "cannot be read as a safetensors file"),
     ("lcm-lora-pickle.pt", "not a .safetensors file"),
-    ("lcm-lora-sdxl.safetensors", "holds SDXL weights but the model is the tiny base. Load a checkpoint of SDXL"),
+    ("lcm-lora-for-sdxl.safetensors", "holds SDXL weights but the model is the tiny base. Load a checkpoint of SDXL"),
     ("lcm-lora-other.safetensors", "only 0 of 2 tensors fit the model"),
     ("nameless.safetensors", "no known name"),
 ]
