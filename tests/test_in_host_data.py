@@ -76,7 +76,8 @@ def test_prompts_past_the_cap_give_the_same_bits_and_below_it_the_text_encoder_i
     counting = Counting(tiny[1])
     whole = run((tiny[0], counting, tiny[2]), tmp_path / "kept", spec(), steps=2)
     assert not clip_is_loaded(tiny[1])
-    assert sorted(counting.asked) == sorted(["", "", *set(PROMPTS)])  # once for its size, then each prompt once
+    asked = ["", "", "", *set(PROMPTS)]  # once for the estimate, once for its size, then each prompt once
+    assert sorted(counting.asked) == sorted(asked)
     most = conditioning.text_encoder
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conditioning, "text_encoder", lambda clip, prompts, _: most(clip, prompts, 0))
