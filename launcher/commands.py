@@ -69,7 +69,9 @@ def test(args: argparse.Namespace) -> int:
         os.environ |= {"COMFYUI_DIR": str(upstream.checkout(args.comfyui)), "COMFYUI_PYTHON": str(python)}
     which = [] if any((ROOT / word.split("::")[0]).exists() for word in args.rest) else ["tests"]
     pytest = [sys.executable, "-m", "pytest", "-c", "tests/pytest.ini", "--rootdir", "tests"]
-    tests = subprocess.call([*pytest, *which, *args.rest], cwd=ROOT)
+    # The whole suite in two processes, each with a host of its own; a chosen part in one, for -x and --pdb.
+    side_by_side = [] if args.rest else ["-n", "2", "--dist", "loadfile"]
+    tests = subprocess.call([*pytest, *which, *side_by_side, *args.rest], cwd=ROOT)
     lint = subprocess.call([sys.executable, "-m", "ruff", "check", "."], cwd=ROOT)
     return tests or lint
 
