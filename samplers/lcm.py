@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .noise import seed_of, step_noise
-from .schedule import is_flow, model_sampling_of, require_falling, timestep_of
+from .schedule import is_flow, model_sampling_of, require_falling, timesteps_of
 
 SIGMA_DATA = 0.5
 TIMESTEP_SCALING = 10.0
@@ -46,16 +46,16 @@ def sample_lcm(
     require_falling(sigmas)
     extra_args = extra_args or {}
     model_sampling = model_sampling_of(model)
-    seed, flow = seed_of(extra_args, seed), is_flow(model_sampling)
-    ones = x.new_ones([x.shape[0]])
+    flow, timesteps = is_flow(model_sampling), timesteps_of(model_sampling, sigmas)
+    seed, ones = seed_of(extra_args, seed), x.new_ones([x.shape[0]])
     for i in range(len(sigmas) - 1):
         x0 = model(x, sigmas[i] * ones, **extra_args)
         if not flow:
-            x0 = consistency(x0, x, sigmas[i], timestep_of(model_sampling, sigmas[i]))
+            x0 = consistency(x0, x, sigmas[i], timesteps[i])
         if callback is not None:
             callback({"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": x0})
         x = x0
         if sigmas[i + 1] > 0:
-            noise = step_noise(x, seed, timestep_of(model_sampling, sigmas[i + 1]), pictures)
+            noise = step_noise(x, seed, timesteps[i + 1], pictures)
             x = model_sampling.noise_scaling(sigmas[i + 1], noise, x0)
     return x

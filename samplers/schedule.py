@@ -53,14 +53,18 @@ def require_timesteps(model_sampling) -> None:
         )
 
 
-def timestep_of(model_sampling, sigma: Tensor) -> float:
-    """The timestep in 0..999 that belongs to `sigma`; -1 for sigma = 0, where no noise is left."""
-    if sigma <= 0:
-        return -1.0
+def timesteps_of(model_sampling, sigmas: Tensor) -> list[float]:
+    """The timestep in 0..999 that belongs to each of `sigmas` [n]; -1 for sigma = 0, where no noise is left."""
     if is_flow(model_sampling):
-        return float(sigma) * TRAIN_TIMESTEPS - 1
+        return [sigma * TRAIN_TIMESTEPS - 1 for sigma in sigmas.tolist()]
     require_timesteps(model_sampling)
-    return float(model_sampling.timestep(sigma))
+    found = model_sampling.timestep(sigmas).tolist()
+    return [float(t) if sigma > 0 else -1.0 for t, sigma in zip(found, sigmas.tolist())]
+
+
+def timestep_of(model_sampling, sigma: Tensor) -> float:
+    """The timestep of one sigma."""
+    return timesteps_of(model_sampling, sigma.reshape(1))[0]
 
 
 def sigmas_of(model_sampling, timesteps: list[int]) -> Tensor:

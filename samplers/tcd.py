@@ -6,22 +6,22 @@ import torch
 from torch import Tensor
 
 from .noise import seed_of, step_noise
-from .schedule import alpha_of, is_flow, model_sampling_of, require_falling, timestep_of
+from .schedule import alpha_of, is_flow, model_sampling_of, require_falling, timesteps_of
 
 
-def inner_sigma(model_sampling, sigma_next: Tensor, eta: float) -> Tensor:
-    """sigma_s of the point that the deterministic jump aims at, s = floor((1 - eta) t') <= t'.
+def inner_sigmas(model_sampling, sigmas: Tensor, timesteps: list[float], eta: float) -> Tensor:
+    """sigma_s of the points that the deterministic jumps to `sigmas` [n] aim at, s = floor((1 - eta) t') <= t'.
 
     Flow models have no integer timesteps: sigma_s = (1 - eta) sigma'. At the end (sigma' = 0) a VP model jumps to
     t = 0, whose sigma is not 0 (alphas_cumprod[0] = 0.99915 for SD), as diffusers does.
     """
     if is_flow(model_sampling):
-        return (1 - eta) * sigma_next
-    timestep = max(timestep_of(model_sampling, sigma_next), 0)
-    if timestep > 0 and eta == 0:
-        return sigma_next  # also where sigma' lies between two timesteps
-    s = model_sampling.sigma(torch.tensor(float(math.floor((1 - eta) * timestep)))).to(sigma_next)
-    return torch.minimum(s, sigma_next) if sigma_next > 0 else s
+        return (1 - eta) * sigmas
+    s = torch.tensor([float(math.floor((1 - eta) * max(t, 0))) for t in timesteps])
+    inner = model_sampling.sigma(s).to(sigmas)
+    inner = torch.where(sigmas > 0, torch.minimum(inner, sigmas), inner)
+    # Without noise s = t', also where sigma' lies between two timesteps.
+    return torch.where((s > 0).to(sigmas.device), sigmas, inner) if eta == 0 else inner
 
 
 def kept(x: Tensor, x0: Tensor, extra_args: dict) -> Tensor:
@@ -55,21 +55,23 @@ def sample_tcd(
     require_falling(sigmas)
     extra_args = extra_args or {}
     model_sampling = model_sampling_of(model)
+    flow, timesteps = is_flow(model_sampling), timesteps_of(model_sampling, sigmas)
+    inner = inner_sigmas(model_sampling, sigmas, timesteps, eta)
+    alphas, inner_alphas = alpha_of(model_sampling, sigmas), alpha_of(model_sampling, inner)
     seed, ones = seed_of(extra_args, seed), x.new_ones([x.shape[0]])
     for i in range(len(sigmas) - 1):
         sigma, sigma_next = sigmas[i], sigmas[i + 1]
         x0 = model(x, sigma * ones, **extra_args)
         if callback is not None:
             callback({"x": x, "i": i, "sigma": sigma, "sigma_hat": sigma, "denoised": x0})
-        eps = (x - alpha_of(model_sampling, sigma) * x0) / sigma
-        sigma_s = inner_sigma(model_sampling, sigma_next, eta)
-        alpha_s, alpha_next = alpha_of(model_sampling, sigma_s), alpha_of(model_sampling, sigma_next)
+        eps = (x - alphas[i] * x0) / sigma
+        sigma_s, alpha_s = inner[i + 1], inner_alphas[i + 1]
         x = alpha_s * x0 + sigma_s * eps
         if sigma_next == 0:
-            return kept(x if is_flow(model_sampling) else x / (1 + sigma_s**2) ** 0.5, x0, extra_args)
-        scale = alpha_next / alpha_s
+            return kept(x if flow else x / (1 + sigma_s**2) ** 0.5, x0, extra_args)
+        scale = alphas[i + 1] / alpha_s
         added = (sigma_next**2 - (scale * sigma_s) ** 2).clamp(min=0).sqrt()
         x = scale * x
         if added > 0:
-            x = x + added * step_noise(x, seed, timestep_of(model_sampling, sigma_next), pictures)
+            x = x + added * step_noise(x, seed, timesteps[i + 1], pictures)
     return x

@@ -12,7 +12,7 @@ from fewstep.samplers import schedule
 from fewstep.samplers.ddim import sample_ddim
 from fewstep.samplers.imagine_flash import initial_noise, sample_imagine_flash, with_noise_correction
 from fewstep.samplers.lcm import sample_lcm
-from fewstep.samplers.tcd import inner_sigma, sample_tcd
+from fewstep.samplers.tcd import inner_sigmas, sample_tcd
 
 pytest.importorskip("comfy", reason="the embedded host is not installed here")
 MEAN, STD = 0.4, 0.5
@@ -124,10 +124,11 @@ def test_mean_and_variance_of_the_noisy_samplers(kind, eta):
     sigmas = sigmas[:-1]
     made = sample_lcm(model, x, sigmas, {}) if eta is None else sample_tcd(model, x, sigmas, {}, eta=eta)
     centre, variance = x.mean(), x.var()
-    for sigma, following in zip(sigmas, sigmas[1:]):
+    timesteps = schedule.timesteps_of(sampling, sigmas)
+    inner = sigmas * 0 if eta is None else inner_sigmas(sampling, sigmas, timesteps, eta)
+    for sigma, following, s in zip(sigmas, sigmas[1:], inner[1:]):
         a, a_next = schedule.alpha_of(sampling, sigma), schedule.alpha_of(sampling, following)
         gain = a * STD**2 / ((a * STD) ** 2 + sigma**2)
-        s = following * 0 if eta is None else inner_sigma(sampling, following, eta)
         scale = a_next / schedule.alpha_of(sampling, s)
         jump = scale * (schedule.alpha_of(sampling, s) * gain + s * (1 - a * gain) / sigma)
         centre = a_next * MEAN + jump * (centre - a * MEAN)

@@ -88,6 +88,22 @@ def test_step_noise_is_new_at_every_step_and_for_every_seed_and_picture():
     assert torch.corrcoef(torch.cat([initial, drawn[0]]).flatten(1))[:2, 2:].abs().max() < 0.25
 
 
+@pytest.mark.parametrize("sampler, options", SAMPLERS)
+def test_the_schedule_is_looked_up_once_a_run(sampler, options, monkeypatch):
+    """Twice as many steps ask the table of timesteps no more often."""
+    model, asked = mixture_model(torch.tensor([0, 1, 0, 1])), []
+    for name in ("sigma", "timestep"):
+        whole = getattr(model.model_sampling, name)
+        monkeypatch.setattr(model.model_sampling, name, lambda value, f=whole: asked.append(1) or f(value))
+    counts = []
+    for steps in (4, 8):
+        sigmas = schedule.sigmas_of(model.model_sampling, schedule.lcm_timesteps(steps))
+        asked.clear()
+        sampler(model, torch.zeros(4, 2, 1, 1), sigmas, {"seed": SEED}, **options)
+        counts.append(len(asked))
+    assert counts[0] == counts[1]
+
+
 def test_eta_changes_the_picture():
     model = mixture_model(torch.zeros(64, dtype=torch.long))
     x, sigmas = start(model, 64)

@@ -93,9 +93,10 @@ def main() -> None:
         ratios = f"{a.ratio(b):.3f} | {min(a.seconds) / min(b.seconds):.3f} | {a.ratio(b, 'cpu'):.3f}"
         print(f"| {ours} | {theirs} | {a.median() / args.steps:.3f} | {ratios} |")
     own = measure.in_turn(bare(args.steps, 128), args.repeats)
-    print("\n| sampler alone | ms a step (fastest run) |\n|---|---|")
+    print("\n| sampler alone | ms a step (fastest run) | CPU ms a step (median) |\n|---|---|---|")
     for name, runs in own.items():
-        print(f"| {name} | {min(runs.seconds) / 20 / args.steps * 1000:.2f} |")
+        fastest, cpu = (s / 20 / args.steps * 1000 for s in (min(runs.seconds), runs.median("cpu")))
+        print(f"| {name} | {fastest:.2f} | {cpu:.2f} |")
 
 
 if __name__ == "__main__":
