@@ -47,7 +47,7 @@ def device(request):
 def host(tmp_path_factory):
     """A real ComfyUI server: the embedded one or COMFYUI_DIR (with COMFYUI_PYTHON), on FEWSTEP_TEST_DEVICE.
 
-    It knows one model class more than a user's: the small SDXL of tests/tiny_sdxl.
+    It knows two model classes more than a user's: the small SD2.x and SDXL of tests/tiny_models.
     """
     from launcher import server
 
@@ -55,7 +55,7 @@ def host(tmp_path_factory):
     if os.environ.get("COMFYUI_DIR"):
         options |= {"comfyui": os.environ["COMFYUI_DIR"], "python": os.environ.get("COMFYUI_PYTHON")}
     workdir = tmp_path_factory.mktemp("host")
-    shutil.copytree(ROOT / "tests" / "tiny_sdxl", workdir / "custom_nodes" / "tiny_sdxl")
+    shutil.copytree(ROOT / "tests" / "tiny_models", workdir / "custom_nodes" / "tiny_models")
     with server.host(workdir=workdir, **options) as running:
         yield running
 

@@ -56,7 +56,7 @@ def wrong(name: str, value, spec: list | None, workflow: dict, object_info: dict
 def files(host):
     """Random files under the published names, in the host's folders."""
     pytest.importorskip("comfy", reason="the embedded host's classes make the small SDXL")
-    from tiny_sdxl_files import write
+    from tiny_files import write
 
     write(host.workdir / "models", RUN)
 

@@ -1,4 +1,4 @@
-"""Files in the place of the published ones: the same names, random weights, sizes of the tiny SDXL or the tiny base."""
+"""Files in place of the published ones (same names, sizes of the tiny SDXL or the tiny base), and an SD2.x; random."""
 
 from pathlib import Path
 
@@ -36,6 +36,15 @@ def random_lora(model, seed: int) -> dict:
         made |= {f"{key}.lora_down.weight": down.half(), f"{key}.lora_up.weight": 0.3 * up.half()}
         made[f"{key}.alpha"] = torch.tensor(float(RANK))
     return made
+
+
+def write_sd2(target: Path, model) -> None:
+    """A checkpoint with the weights of that small MODEL of SD2.x's, and the tiny base's text encoder and VAE."""
+    base = load_file(ASSETS / "checkpoints" / "fewstep-tiny-sd.safetensors")
+    rest = {name: value for name, value in base.items() if not name.startswith(UNET)}
+    unet = {UNET + name: value.half() for name, value in model.model.diffusion_model.state_dict().items()}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_file({**rest, **unet}, target)
 
 
 def write(models: Path, rows: list) -> None:
