@@ -79,6 +79,7 @@ class Job:
             bool(models.lora_targets(self.model)),
             "FewStepDistill: the model is no U-Net of SD1.5, SD2 or SDXL, the only kinds it can train yet. Load one.",
         )
+        models.refuse_quantised(self.model.model.diffusion_model, "FewStepDistill")
         layers.chosen(self.model, self.config.layers)
         optimizers.check(self.config.optimizer)
         over.check(self)

@@ -72,9 +72,9 @@ def to_trainable(module: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 def refuse_quantised(net: nn.Module, node: str) -> None:
-    """Quantised weights cannot be copied into trainable ones."""
+    """Quantised weights cannot be copied into trainable ones. Later hosts' say the dtype that they are read as."""
     for name, parameter in net.named_parameters():
-        kind = str(parameter.dtype).removeprefix("torch.")
+        kind = str(getattr(parameter, "storage_dtype", parameter.dtype)).removeprefix("torch.")
         if kind.startswith(QUANTISED):
             raise ValueError(
                 f"{node}: the model's weights are {kind} ({name}), which cannot be trained on. "
@@ -99,7 +99,7 @@ class TrainingCopy:
         """model: the host's MODEL, left as it is; dtype: of weights and forward pass."""
         refuse_quantised(model.model.diffusion_model, node)
         with torch.inference_mode(False), torch.no_grad():
-            patched = call_supported(model.clone, disable_dynamic=True)
+            patched = unstreamed(model, node)
             call_supported(model_management.load_models_gpu, [patched], force_patch_weights=True, force_full_load=True)
             self.net = to_trainable(patched.model.diffusion_model, dtype).to(patched.load_device).eval()
             self.net.dtype = dtype

@@ -29,6 +29,7 @@ def check(job) -> None:
         f"{NODE}: no LoRA can carry the method's guidance_embedding. Set train to full, or turn it off.",
     )
     if job.start_model is not None:
+        models.refuse_quantised(job.start_model.model.diffusion_model, f"{NODE}: start_model")
         merging.check_alike(job.model, job.start_model, NODE)
         require(
             speak_alike(job.model, job.start_model),
@@ -38,11 +39,11 @@ def check(job) -> None:
 
 
 def speak_alike(a, b) -> bool:
-    """Whether the same output of the network means the same picture in both MODELs."""
+    """Whether the same output of the network means the same picture in both MODELs; one may lie on the GPU already."""
     x, output = torch.linspace(-1, 1, 8).view(1, 1, 2, 4), torch.linspace(2, -1, 8).view(1, 1, 2, 4)
     samplings = [model.get_model_object("model_sampling") for model in (a, b)]
     tops = [s.sigma_max.float().cpu().view(1) for s in samplings]
-    meant = [s.calculate_denoised(top.to(s.sigma_max), output, x).float() for s, top in zip(samplings, tops)]
+    meant = [s.calculate_denoised(top, output, x).float() for s, top in zip(samplings, tops)]
     return torch.allclose(tops[0], tops[1], rtol=1e-3) and torch.allclose(*meant, rtol=1e-3, atol=1e-3)
 
 
