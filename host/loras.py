@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..samplers import schedule
 from ..samplers.schedule import SCHEDULES
-from ..weights import bases, checks, families, io, keys, peft_alpha, stream
+from ..weights import bases, checks, families, io, keys, peft_alpha, sizes, stream
 from . import folders, models
 
 BASES = {  # by the host's own classes of models; a subclass not named here counts as its parent
@@ -196,28 +196,18 @@ def taken_by_host(known: dict, tensors: dict[str, Tensor], modules: dict[str, li
 
 def check_shapes(model, tensors: dict[str, Tensor]) -> None:
     """Raise ValueError where a delta has not the size of the weight it is for (the host would skip it)."""
-    weights = model.model.state_dict()
-    for module, target in network_map(model).items():
-        weight = weights[weight_of(target)]
-        size = given_size(module, tensors)
-        if size is None or not weight.is_floating_point():  # packed weights have other shapes
+    weights, known = model.model.state_dict(), network_map(model)
+    for module, names in keys.modules_of(tensors).items():
+        weight = weights[weight_of(known[module])] if module in known else None
+        if weight is None or not weight.is_floating_point():  # packed weights have other shapes
             continue
-        if size != size_of(weight, target):
-            shapes = [tuple(t.shape) for key, t in tensors.items() if key.startswith(f"{module}.") and t.ndim]
+        size = sizes.size_of({name.removeprefix(f"{module}."): tensors[name] for name in names})
+        if size is not None and size != size_of(weight, known[module]):
+            shapes = [tuple(tensors[name].shape) for name in names if tensors[name].ndim]
             raise ValueError(
                 f"{module} has {' x '.join(map(str, shapes))}, the model's weight is {tuple(weight.shape)}. "
                 "The file is for another base."
             )
-
-
-def given_size(module: str, tensors: dict[str, Tensor]) -> int | None:
-    """Numbers in a module's delta; None where it is neither a plain pair nor a full difference."""
-    if f"{module}.diff" in tensors:
-        return tensors[f"{module}.diff"].numel()
-    up, down = tensors.get(f"{module}.lora_up.weight"), tensors.get(f"{module}.lora_down.weight")
-    if up is None or down is None or f"{module}.lora_mid.weight" in tensors:
-        return None
-    return up.shape[0] * down[0].numel()
 
 
 def size_of(weight: Tensor, target) -> int:

@@ -74,6 +74,18 @@ def filled(tensor: torch.Tensor, value: float) -> torch.Tensor:
     return changed.to(tensor.dtype)
 
 
+def module(parts: dict, name: str = MODULE) -> dict:
+    """A module from {part: shape}."""
+    return {f"{name}.{part}": torch.full(shape, 0.1) for part, shape in parts.items()}
+
+
+LOHA = {"hada_w1_a": (64, 4), "hada_w1_b": (4, 64), "hada_w2_a": (64, 4), "hada_w2_b": (4, 64)}
+LOHA_CORES = {"hada_t1": (4, 4, 3, 3), "hada_t2": (4, 4, 3, 3)} | {part: (4, 64) for part in LOHA}
+LOKR = {"lokr_w1": (8, 8), "lokr_w2_a": (8, 4), "lokr_w2_b": (4, 8)}
+LOKR_CORE = {"lokr_w1": (8, 8), "lokr_t2": (4, 4, 3, 3), "lokr_w2_a": (4, 8), "lokr_w2_b": (4, 8)}
+TUCKER = {"lora_up.weight": (64, 4, 1, 1), "lora_mid.weight": (4, 4, 3, 3), "lora_down.weight": (4, 64, 1, 1)}
+
+
 SIXTEEN = torch.full((64, 4), 0.01, dtype=torch.float16)
 PEFT = {f"unet.{DOTTED}.lora_A.weight": torch.ones(4, 64), f"unet.{DOTTED}.lora_B.weight": torch.ones(64, 4)}
 TENSORS = {
@@ -97,6 +109,15 @@ TENSORS = {
     "ranks differ": (pair(**{UP: torch.ones(64, 3)}), "rank 3 above and 4 below"),
     "one-dimensional": (pair(**{UP: torch.ones(64), DOWN: torch.ones(64)}), "no LoRA pair"),
     "scalars": (pair(**{UP: torch.tensor(1.0), DOWN: torch.tensor(1.0)}), "no LoRA pair"),
+    "LoHa in halves": (module({part: LOHA[part] for part in ("hada_w1_a", "hada_w2_a")}), "has no hada_w1_b"),
+    "LoHa with one core": (module({part: LOHA_CORES[part] for part in ("hada_t1", *LOHA)}), "has no hada_t2"),
+    "LoHa of two ranks": (module({**LOHA, "hada_w1_b": (3, 64)}), "do not go together"),
+    "LoHa of two sizes": (module({**LOHA, "hada_w2_b": (4, 32)}), "do not go together"),
+    "LoKr without a side": (module({"lokr_w1": (8, 8)}), "has no lokr_w2_a"),
+    "LoKr without a half": (module({"lokr_w1": (8, 8), "lokr_w2_a": (8, 4)}), "has no lokr_w2_b"),
+    "LoKr of two ranks": (module({**LOKR, "lokr_w2_b": (3, 8)}), "do not go together"),
+    "a core of another rank": (module({**TUCKER, "lora_mid.weight": (3, 4, 3, 3)}), "do not go together"),
+    "a core alone": (module({"lora_mid.weight": (4, 4, 3, 3)}), "has no lora_up.weight"),
     "integers": (pair(**{UP: torch.ones(64, 4, dtype=torch.int8)}), "is int8"),
     "booleans": (pair(**{UP: torch.ones(64, 4, dtype=torch.bool)}), "is bool"),
     "one weight twice": ({**pair(), f"unet.{DOTTED}.lora_A.weight": torch.ones(4, 64)}, "are the same weight"),
@@ -127,6 +148,11 @@ ON_THE_MODEL = {
     "shapes do not fit": (pair(out=32), "the model's weight is"),
     "up and down swapped": (pair(**{UP: torch.ones(4, 64), DOWN: torch.ones(64, 4)}), "the model's weight is"),
     "a full difference of another size": ({f"{MODULE}.diff": torch.ones(3, 3)}, "the model's weight is"),
+    "LoHa of another size": (module({**LOHA, "hada_w1_b": (4, 32), "hada_w2_b": (4, 32)}), "the model's weight is"),
+    "LoKr of another size": (module({**LOKR, "lokr_w1": (4, 8)}), "the model's weight is"),
+    "LoHa's kernel for a matrix": (module(LOHA_CORES), "the model's weight is"),
+    "LoKr's kernel for a matrix": (module(LOKR_CORE), "the model's weight is"),
+    "Tucker's kernel for a matrix": (module(TUCKER), "the model's weight is"),
     "unknown keys only": ({"something": torch.ones(2, 2)}, "only 0 of 1"),
     "most of it unknown": (
         {**pair(), **{f"lora_unet_extra_{i}.{side}.weight": torch.ones(2, 2) for i in range(9) for side in SIDES}},

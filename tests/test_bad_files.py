@@ -4,7 +4,23 @@ import pickle
 
 import pytest
 import torch
-from bad_files import METADATA, NAMES, NO_SAFETENSORS, ON_THE_MODEL, PEFT, TENSORS, pair
+from bad_files import (
+    LOHA,
+    LOHA_CORES,
+    LOKR,
+    LOKR_CORE,
+    METADATA,
+    MODULE,
+    NAMES,
+    NO_SAFETENSORS,
+    ON_THE_MODEL,
+    PEFT,
+    TENSORS,
+    TUCKER,
+    module,
+    pair,
+)
+from fewstep.weights import sizes
 from safetensors.torch import save_file
 
 pytest.importorskip("comfy", reason="the embedded host is not installed here")
@@ -74,6 +90,30 @@ def test_files_of_another_model(fault, place):
     tensors, message = ON_THE_MODEL[fault]
     save_file(tensors, place[1] / "bad.safetensors")
     assert_refused("FewStepLoadLora", place, "bad.safetensors", message)
+
+
+KERNEL = "lora_unet_down_blocks_0_resnets_0_conv1"  # [64, 64, 3, 3]; MODULE is a matrix
+
+
+@pytest.mark.parametrize(
+    "parts, name",
+    [(LOHA, MODULE), (LOKR, MODULE), (LOHA_CORES, KERNEL), (TUCKER, KERNEL)],
+    ids=["LoHa", "LoKr", "LoHa with cores", "Tucker"],
+)
+def test_a_lycoris_module_that_fits_changes_the_hosts_weight(parts, name, place):
+    from fewstep.nodes import load
+
+    save_file(module(parts, name), place[1] / "lycoris.safetensors")
+    patched = load.FewStepLoadLora().load(place[0], "lycoris.safetensors", 1.0, 4, 1.0, family="LCM-LoRA")[0]
+    (key,) = patched.patches
+    weight = patched.model.state_dict()[key].float().clone()
+    changed = patched.calculate_weight(patched.patches[key], weight.clone(), key)
+    assert changed.isfinite().all() and (changed != weight).float().mean() > 0.99
+
+
+def test_a_lokr_kernel_is_counted_too():
+    """The host makes no delta of it (torch.kron refuses what its einsum gives), so this is by hand."""
+    assert sizes.size_of({part: torch.empty(shape) for part, shape in LOKR_CORE.items()}) == 64 * 64 * 3 * 3
 
 
 @pytest.mark.parametrize("node", NODES)

@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 
 from .keys import modules_of
+from .sizes import DOWN, MID, UP, size_of
 from .threads import one_thread
-
-DOWN, UP, MID = "lora_down.weight", "lora_up.weight", "lora_mid.weight"
 
 
 def check(tensors: dict[str, Tensor]) -> None:
@@ -53,16 +52,19 @@ def finite(tensor: Tensor) -> bool:
 
 
 def check_pair(module: str, parts: dict[str, Tensor]) -> None:
-    """Up and down together, of one rank above 0, and matrices or kernels."""
+    """Up and down together, of one rank above 0, and matrices or kernels; the parts of LoHa, LoKr and Tucker too."""
     for here, missing in ((UP, DOWN), (DOWN, UP)):
         if here in parts and missing not in parts:
             raise ValueError(f"{module} has {here} but no {missing}: the file is incomplete. Get it again.")
     if set(parts) == {"alpha"}:
         raise ValueError(f"{module} has an alpha but no weights: the file is incomplete. Get it again.")
-    if UP not in parts:
-        return
-    up, down = parts[UP], parts[DOWN]
-    if up.ndim < 2 or down.ndim < 2 or up.numel() == 0 or down.numel() == 0:
-        raise ValueError(f"{module} has shapes {tuple(up.shape)} and {tuple(down.shape)}, which are no LoRA pair.")
-    if MID not in parts and up.shape[1] != down.shape[0]:
-        raise ValueError(f"{module} has rank {up.shape[1]} above and {down.shape[0]} below. Get the file again.")
+    if UP in parts:
+        up, down = parts[UP], parts[DOWN]
+        if up.ndim < 2 or down.ndim < 2 or up.numel() == 0 or down.numel() == 0:
+            raise ValueError(f"{module} has shapes {tuple(up.shape)} and {tuple(down.shape)}, which are no LoRA pair.")
+        if MID not in parts and up.shape[1] != down.shape[0]:
+            raise ValueError(f"{module} has rank {up.shape[1]} above and {down.shape[0]} below. Get the file again.")
+    try:
+        size_of(parts)
+    except ValueError as error:
+        raise ValueError(f"{module} {error}") from error
