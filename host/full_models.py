@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..samplers.guidance_embedding import GuidedTimestep
-from ..weights import checks, unet_names
+from ..weights import checks, io, unet_names
 from ..weights.threads import one_thread
 from . import folders
 from .progress import throw_if_cancelled
@@ -82,9 +82,12 @@ def read(name: str) -> Header:
         with safe_open(path, framework="pt", device="cpu") as file:
             shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (not a dict)
             found = next((key for key in shapes if key.endswith(PROJECTION)), None)
-            header = Header(path, shapes, file.metadata() or {}, file.get_tensor(found) if found else None)
-    except (SafetensorError, OSError) as error:
+            projection = file.get_tensor(found).clone() if found else None  # a view would keep the file mapped
+            header = Header(path, shapes, file.metadata() or {}, projection)
+    except SafetensorError as error:
         raise ValueError(f"cannot be read as a safetensors file ({error}). Download it again.") from error
+    except OSError as error:
+        raise ValueError(io.unopened(error)) from error
     if re.search(r"-\d{5}-of-\d{5}\.", path):
         raise ValueError("is one part of several. Join them: in diffusers, save_pretrained(max_shard_size='100GB').")
     if header.has(("controlnet_cond_embedding.", "control_model.", "controlnet_down_blocks.")):

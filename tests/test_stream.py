@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import random
 import subprocess
 import sys
@@ -174,7 +175,24 @@ def test_cancel_leaves_the_old_file_whole(tmp_path):
     assert (tmp_path / "c.safetensors").read_text() == "precious" and not list(tmp_path.glob("*.tmp"))
 
 
-def test_the_target_may_be_a_parent(tmp_path):
+@pytest.fixture
+def replaced_when_closed(monkeypatch):
+    """As on Windows: no file that is still open can be replaced."""
+    opened, replace, enter = [], os.replace, stream.Reader.__enter__
+
+    def entered(reader):
+        opened.append(reader)
+        return enter(reader)
+
+    def replacing(source, target):
+        assert len(opened) == 2 and all(reader.file.closed for reader in opened), "a parent is still open"
+        replace(source, target)
+
+    monkeypatch.setattr(stream.Reader, "__enter__", entered)
+    monkeypatch.setattr(os, "replace", replacing)
+
+
+def test_the_target_may_be_a_parent(tmp_path, replaced_when_closed):
     a, b = files(tmp_path)
     one, two = load_file(a), load_file(b)
     stream_models.interpolate(a, b, 0.25, a, nothing)

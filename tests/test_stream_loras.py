@@ -9,7 +9,7 @@ import torch
 from fewstep.weights import merge, stream, stream_loras
 from safetensors.torch import load_file, save_file
 from test_merge import SHAPES, dense, lora
-from test_stream import MEASURE, hashed, nothing
+from test_stream import MEASURE, hashed, nothing, replaced_when_closed  # noqa: F401 (a fixture)
 
 
 def stored(folder: Path, **files: dict) -> list[Path]:
@@ -45,6 +45,14 @@ def test_halfway_between_fp16_files_every_factor_is_a_copy(tmp_path):
             key = f"{name}.{part}.weight"
             assert torch.equal(found[key], torch.cat([one[key], two[key]], dim=side))
         assert float(found[f"{name}.alpha"]) == 0.5 * 2.0 / 4 * 8
+
+
+def test_the_target_may_be_a_parent(tmp_path, replaced_when_closed):  # noqa: F811
+    one, two = lora(4, 1), lora(4, 2)
+    a, b, made = stored(tmp_path, a=one, b=two)
+    stream_loras.interpolate(a, b, 0.5, a, nothing)
+    expected = merge.to_file(merge.interpolate(merge.deltas(one), merge.deltas(two), 0.5))
+    assert all(torch.equal(tensor, expected[key]) for key, tensor in load_file(a).items())
 
 
 @pytest.mark.parametrize(

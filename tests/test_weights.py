@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from fewstep.weights import families, io, keys
+from fewstep.weights import checks, families, io, keys
 from safetensors.torch import save_file
 
 NAMES = {
@@ -59,6 +59,23 @@ def test_files_that_are_no_safetensors_get_a_sentence(content, tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(content)
     with pytest.raises(ValueError, match='"bad.safetensors" cannot be read as a safetensors file'):
         io.load(tmp_path / "bad.safetensors")
+
+
+def test_a_file_that_the_system_does_not_open_is_not_called_damaged(tmp_path, monkeypatch):
+    """Windows with a small paging file: downloading again would not help."""
+
+    def refused(*_, **__):
+        raise OSError("The paging file is too small for this operation to complete. (os error 1455)")
+
+    monkeypatch.setattr(io, "safe_open", refused)
+    with pytest.raises(ValueError, match='"a.safetensors" cannot be opened .*1455 wants a larger paging file'):
+        io.load(tmp_path / "a.safetensors")
+
+
+@pytest.mark.skipif(not hasattr(torch, "float8_e8m0fnu"), reason="this torch does not know the kind")
+def test_the_scales_of_mxfp8_are_finite():
+    scales = torch.tensor([2.0**-127, 1.0, 2.0**127]).to(torch.float8_e8m0fnu)
+    assert checks.finite(scales)
 
 
 def test_a_cut_file_gets_a_sentence(tmp_path):

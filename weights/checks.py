@@ -44,10 +44,11 @@ def check_finite(key: str, tensor: Tensor) -> None:
 
 
 def finite(tensor: Tensor) -> bool:
-    """No NaN and no infinity: NaN goes into both extremes. One pass, and nothing as large is made beside it."""
+    """No NaN and no infinity: NaN goes into both extremes. One pass; only 8-bit kinds are made larger beside it."""
     if not tensor.numel():
         return True
-    ends = torch.stack(torch.aminmax(tensor if tensor.element_size() > 1 else tensor.half()))
+    # fp32, not fp16: the scales of mxfp8 (e8m0) are powers of 2 up to 2^127
+    ends = torch.stack(torch.aminmax(tensor if tensor.element_size() > 1 else tensor.float()))
     return bool(ends.isfinite().all())
 
 

@@ -61,17 +61,27 @@ def settle(path: Path) -> None:
 def load(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
     """(tensors, metadata) of a safetensors file, read without a memory map left behind.
 
-    Raises ValueError with a sentence when the file is not a whole safetensors file.
+    Raises ValueError with a sentence when the file is not a whole safetensors file, or the system does not open it.
     """
     try:
         with safe_open(str(path), framework="pt", device="cpu") as file:
             tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 (not a dict)
             return tensors, file.metadata() or {}
-    except (SafetensorError, OSError) as error:
+    except SafetensorError as error:
         raise ValueError(
             f'"{Path(path).name}" cannot be read as a safetensors file ({error}). '
             "It may be cut short or of another kind: download it again."
         ) from error
+    except OSError as error:
+        raise ValueError(f'"{Path(path).name}" {unopened(error)}') from error
+
+
+def unopened(error: OSError) -> str:
+    """Why the system does not open a file that may well be whole, and what to do."""
+    return (
+        f"cannot be opened ({error}). Check that it is there and that nothing else holds it; on Windows, error 1455 "
+        "wants a larger paging file."
+    )
 
 
 def load_tensor(path: str | os.PathLike, name: str) -> Tensor:

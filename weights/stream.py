@@ -139,6 +139,13 @@ class Reader:
             yield self.read(entry, first, min(CHUNK, total - first))
 
 
+def closing(pieces: Iterable[Tensor], *readers: Reader) -> Iterator[Tensor]:
+    """The pieces; then the files are closed, so that the result may take the name of one of them (Windows)."""
+    yield from pieces
+    for reader in readers:
+        reader.file.close()
+
+
 def write(
     target: Path,
     tensors: dict[str, tuple[str, tuple[int, ...], int]],

@@ -72,7 +72,7 @@ def interpolate(
             for name, (kind, shape, _) in written.items()
         }
         numbers = (checked(piece, name) for name, (_, _, made) in written.items() for piece in made)
-        stream.write(target, tensors, numbers, [a, b], metadata, on_bytes)
+        stream.write(target, tensors, stream.closing(numbers, x, y), [a, b], metadata, on_bytes)
     return modules
 
 

@@ -58,7 +58,7 @@ def interpolate(
     tensors = {name: (e.kind, e.shape, e.end - e.start) for name, e in entries.items()}
     with Reader(first) as x, Reader(second) as y:
         mixed = (piece for name in entries for piece in mixture(name, first, second, x, y, weight))
-        stream.write(target, tensors, mixed, [a, b], metadata, on_bytes)
+        stream.write(target, tensors, stream.closing(mixed, x, y), [a, b], metadata, on_bytes)
     return len(entries)
 
 
