@@ -47,6 +47,19 @@ class Header:
         return any(key.startswith(prefixes) for key in self.keys)
 
 
+@dataclass(frozen=True)
+class Match:
+    """Names of the diffusion network's tensors. One of another size in the file than in the network is missing."""
+
+    matched: list[str]
+    missing: list[str]  # the network has them, the file not
+    unknown: list[str]  # the file has them, the network not
+
+    @property
+    def share(self) -> float:
+        return len(self.matched) / max(len(self.matched) + len(self.missing) + len(self.unknown), 1)
+
+
 def names() -> list[str]:
     """Every model file of the host's folders, each once."""
     known = [kind for kind in KINDS if kind in folders.folder_paths.folder_names_and_paths]
@@ -141,11 +154,8 @@ def load_diffusers(header: Header):
     return reader(tensors)
 
 
-def match(model, header: Header) -> tuple[list[str], list[str]]:
-    """(matched, unmatched) names: of the file's network tensors, and what the network has but the file has not.
-
-    A tensor of another size than the network's is unmatched too.
-    """
+def match(model, header: Header) -> Match:
+    """Compare the network with what the file has for it, in the network's names."""
     state = model.model.state_dict()
     expected = {key.removeprefix("diffusion_model."): t.shape for key, t in state.items() if "diffusion_model." in key}
     prefix = CHECKPOINT if header.is_checkpoint else ""
@@ -155,7 +165,16 @@ def match(model, header: Header) -> tuple[list[str], list[str]]:
         names = unet_names.to_ldm(list(given))
         given = {names[key]: shape for key, shape in given.items()}
     same = {key for key in given.keys() & expected.keys() if math.prod(given[key]) == expected[key].numel()}
-    return sorted(same), sorted((given.keys() | expected.keys()) - same)
+    return Match(sorted(same), sorted(expected.keys() - same), sorted(given.keys() - expected.keys()))
+
+
+@torch.inference_mode()
+def zero(model, names: list[str]) -> None:
+    """Set weights that no file gave to 0, as newer hosts do: older ones leave there what was in memory, even NaN."""
+    weights = dict(model.model.diffusion_model.named_parameters())
+    for name in names:
+        if name in weights:  # buffers come with their values
+            weights[name].zero_()
 
 
 def with_guidance(model, projection: Tensor, guidance: float):

@@ -47,8 +47,8 @@ class FewStepLoadModel:
             full_models.check_values(header)
             model, clip, vae = full_models.load(header)
             model = saving.note_file(model, model_name, header.path)
-            matched, unmatched = full_models.match(model, header)
-            check_match(matched, unmatched, allow_partial)
+            found = check_match(full_models.match(model, header), allow_partial)
+            full_models.zero(model, found.missing)
             if header.projection is not None:
                 model = full_models.with_guidance(model, header.projection, guidance)
             if settings.family in model_families.PREDICTS_X0:
@@ -64,7 +64,8 @@ class FewStepLoadModel:
             f"sampler {settings.sampler}, timesteps "
             + ", ".join(f"{point:g}" for point in loras.timesteps_of(settings, steps, denoise)),
             f"cfg {settings.cfg:g}" + (f", guidance {guidance:g}" if header.projection is not None else ""),
-            f"{len(matched)} tensors matched, {len(unmatched)} not",
+            f"{len(found.matched)} tensors matched, {len(found.missing) + len(found.unknown)} not",
+            *warnings(found),
             *(
                 f"The file has no {part}: load one beside it."
                 for part, out in (("CLIP", clip), ("VAE", vae))
@@ -97,13 +98,33 @@ def settings_of(name: str, header, family: str, steps: int) -> families.Settings
     raise ValueError("has no FewStep metadata and no known name, so its sampler cannot be told. Choose its family.")
 
 
-def check_match(matched: list[str], unmatched: list[str], allow_partial: bool) -> None:
-    count = len(matched) + len(unmatched)
-    if not matched or (len(matched) < LEAST_MATCH * count and not allow_partial):
+def check_match(found: full_models.Match, allow_partial: bool) -> full_models.Match:
+    """Raise ValueError when nothing fits, or less than 90 % without the user's leave."""
+    if not found.matched or (found.share < LEAST_MATCH and not allow_partial):
+        lost = [*found.missing, *found.unknown]
         raise ValueError(
-            f"only {len(matched)} of {count} tensors fit the network, not {unmatched[0] if unmatched else 'any'}. "
-            "It may be cut short or of another kind; allow_partial loads it all the same."
+            f"only {len(found.matched)} of {len(found.matched) + len(lost)} tensors fit the network, not "
+            f"{lost[0] if lost else 'any'}. It may be cut short or of another kind; allow_partial loads it anyway."
         )
+    return found
+
+
+def warnings(found: full_models.Match) -> list[str]:
+    """What the file lacks and what of it has no place, each counted and with the first names."""
+    lines = []
+    if found.missing:
+        lines.append(
+            f"Warning: the file lacks {listed(found.missing)} of the network, or has them in another size. They are 0, "
+            "and pictures will suffer: get the file again."
+        )
+    if found.unknown:
+        lines.append(f"Warning: the network does not know {listed(found.unknown)} of the file, which are left out.")
+    return lines
+
+
+def listed(names: list[str], most: int = 3) -> str:
+    """The count and the first names: 5 tensors (a, b, c ...)."""
+    return f"{len(names)} tensors ({', '.join(names[:most])}{' ...' if len(names) > most else ''})"
 
 
 NODES = (FewStepLoadModel,)

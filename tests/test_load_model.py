@@ -166,7 +166,27 @@ def test_a_file_without_its_biases_is_refused_unless_allowed(loaded):
 
     with pytest.raises(ValueError, match=r'"lcm_x.safetensors": only \d+ of \d+ tensors fit'):
         loaded("lcm_x.safetensors", without_biases)
-    assert "tensors matched" in loaded("lcm_x.safetensors", without_biases, allow_partial=True)[-1]
+    model, *_, text = loaded("lcm_x.safetensors", without_biases, allow_partial=True)
+    assert "tensors matched" in text and not model.model.diffusion_model.out[2].bias.any()
+
+
+def test_the_report_warns_of_few_missing_and_unknown_tensors_by_name(loaded):
+    """The host gives missing weights whatever was in memory, even NaN; here they are 0 and the rest is the file's."""
+
+    def damaged(tensors: dict) -> dict:
+        kept = {key: value for key, value in unet_only(tensors).items() if ".middle_block.0." not in key}
+        return {**kept, "model.diffusion_model.extra.weight": torch.ones(2)}
+
+    torch.full((1 << 22,), float("nan"))  # what may be found in memory
+    model, *_, text = loaded("sd_turbo.safetensors", damaged)
+    assert "276 tensors matched, 11 not" in text
+    first = "middle_block.0.emb_layers.1.bias, middle_block.0.emb_layers.1.weight, middle_block.0.in_layers.0.bias ..."
+    assert f"Warning: the file lacks 10 tensors ({first}) of the network" in text
+    assert "Warning: the network does not know 1 tensors (extra.weight) of the file" in text
+    net = model.model.diffusion_model
+    assert not any(weight.any() for weight in net.middle_block[0].parameters())
+    assert all(weight.isfinite().all() for weight in net.parameters()) and net.out[2].weight.any()
+    assert "Warning" not in loaded("sd_turbo.safetensors", unet_only)[-1]
 
 
 def test_the_network_hears_the_guidance_while_patched_and_not_after(loaded):
