@@ -49,13 +49,19 @@ SHORT["distil_chain"]["node_11"] = QUICK
 SHORT["swiftbrush_merge"] = {"node_3": {"count": 16}, "node_5": QUICK, "node_10": QUICK}
 
 
-def draw_canvas(host, left: int = 18) -> None:
-    """The sketch that the live canvas loads: a red disc on white."""
+def own_sketch(host, left: int) -> dict:
+    """A red disc on white in the host's input folder, and the live canvas with Load Image connected to it."""
     from PIL import Image, ImageDraw
 
     canvas = Image.new("RGB", (96, 96), "white")
     ImageDraw.Draw(canvas).ellipse((left, 24, left + 48, 72), fill=(200, 40, 30))
     canvas.save(host.workdir / "input" / "fewstep_canvas.png")
+    return api("live_canvas", node_3={"image": "fewstep_canvas.png"}, node_4={"image": ["3", 0]})
+
+
+def painted_sketch(_, left: int) -> dict:
+    """The live canvas as it is shipped, which needs no file, with its rectangles moved."""
+    return api("live_canvas", node_13={"x": left}, node_15={"x": left + 21})
 
 
 def reloaded(workflow: dict) -> dict:
@@ -83,7 +89,6 @@ def skip_without_packages(name: str, host) -> None:
 
 @pytest.mark.parametrize("file", API, ids=lambda file: file.stem)
 def test_every_api_workflow_makes_pictures(file, client, host):
-    draw_canvas(host)
     skip_without_packages(file.stem, host)
     workflow = api(file.stem, **SHORT.get(file.stem, {}))
     trains_one = workflow.get("5", {}).get("class_type") == "FewStepDistill" and "9" in workflow
@@ -137,17 +142,17 @@ def test_every_widget_has_a_tooltip_or_speaks_for_itself(object_info):
                 assert widget in plain or (len(spec) > 1 and spec[1].get("tooltip")), (name, widget)
 
 
-def test_the_live_canvas_follows_the_sketch(client, host):
-    """One step: the thing is where the disc is, in the prompt's colour, and a stroke elsewhere moves it."""
+@pytest.mark.parametrize("sketch", [own_sketch, painted_sketch])
+def test_the_live_canvas_follows_the_sketch(sketch, client, host):
+    """One step: the thing is where the sketch has it, in the prompt's colour, and a stroke elsewhere moves it."""
     centres = []
-    for left in (4, 44):
-        draw_canvas(host, left)
-        ((picture,),) = pictures(client, api("live_canvas")).values()
+    for left in (2, 38):
+        ((picture,),) = pictures(client, sketch(host, left)).values()
         assert_is_a_picture(picture)
         ink = 1 - picture.min(axis=2)
         centres.append((ink * numpy.arange(96)).sum() / ink.sum())
         red, green, blue = (picture * ink[..., None]).sum(axis=(0, 1)) / ink.sum()
-        assert red > green > blue  # orange: the disc is red, the prompt a tangerine
+        assert red > green > blue  # orange: the prompt is a tangerine
     assert centres[0] < 40 and centres[1] > 56
 
 
