@@ -1,6 +1,7 @@
 """One training run inside the host: copy the model, make the data, train, show previews, write the LoRA."""
 
 import gc
+import logging
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from .progress import Progress, throw_if_cancelled
 
 HELD_OUT = 8  # samples of the held-out error
 PRECISION = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,9 @@ class Job:
         before = self.folder.read_config()
         if before is not None:
             now = {**self.source, **self.method.recipe(), **asdict(self.config)}
-            check_resume(before, now, f"FewStepDistill: the run {self.run_name!r}")
+            changed = check_resume(before, now, f"FewStepDistill: the run {self.run_name!r}")
+            if changed:
+                log.info("%s: goes on with other settings: %s", self.run_name, ", ".join(changed))
 
 
 def distil(job: Job) -> Result:

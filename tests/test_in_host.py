@@ -154,12 +154,16 @@ def test_another_kind_of_model_is_refused_before_anything_is_drawn(tiny, tmp_pat
     assert not list(tmp_path.rglob("latents-*"))
 
 
-def test_changed_settings_are_refused_before_anything_is_drawn(tiny, tmp_path):
+def test_changed_settings_are_refused_before_anything_is_drawn(tiny, tmp_path, caplog):
+    """Those that may change are told in the log."""
     short_lora(tiny, tmp_path)
     before = sorted(tmp_path.rglob("latents-*"))
     with pytest.raises(ValueError, match="batch_size"):
         short_lora(tiny, tmp_path, batch_size=4)
     assert sorted(tmp_path.rglob("latents-*")) == before
+    caplog.set_level("INFO")
+    short_lora(tiny, tmp_path, learning_rate=1e-3)
+    assert "short: goes on with other settings: learning_rate (0.01 -> 0.001)" in caplog.text
 
 
 def diffusers_unet(model):

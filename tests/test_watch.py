@@ -67,11 +67,14 @@ def test_a_critic_that_does_not_follow_stops_the_run(tmp_path):
     options = {"score": SCORE, "student_every": 1}
     trainer(tmp_path, methods.swiftbrush(ScoreMethodOptions(**options)), score_roles(1 << 30), 22).run()
     changed = methods.swiftbrush(ScoreMethodOptions(**options, critic_rate=1e-5))
-    with pytest.raises(watch.DeadRun, match="does not follow.*100 times.*Lower learning_rate or raise critic_rate"):
+    with pytest.raises(watch.DeadRun, match="does not follow.*100 times.*raise critic_rate or student_every"):
         trainer(tmp_path, changed, score_roles(1 << 30), 100).run()
     folder = RunFolder(tmp_path)
-    stopped = folder.metrics()[-1]["step"]
-    assert folder.load()[0] <= stopped - watch.EXPLODED
+    stopped, kept = folder.metrics()[-1]["step"], folder.load()[0]
+    assert kept <= stopped - watch.EXPLODED
+    rescued = methods.swiftbrush(ScoreMethodOptions(score=SCORE, student_every=4, critic_rate=1e-3))
+    trainer(tmp_path, rescued, score_roles(1 << 30), kept + 9).run()
+    assert sum("loss" in record for record in folder.metrics()[kept:]) in (2, 3)  # one student's turn in four
 
 
 def test_a_critic_that_is_not_a_number_is_named(tmp_path):
@@ -102,7 +105,8 @@ def adversarial_method(judged: ConsistencyOptions) -> Method:
 
 
 def test_a_discriminator_that_wins_outright_stops_the_run(tmp_path):
-    options = ConsistencyOptions(skip=20, guidance_min=1.0, guidance_max=1.0, boundary=False, target="ema")
+    settings = {"skip": 20, "guidance_min": 1.0, "guidance_max": 1.0, "boundary": False, "target": "ema"}
+    options = ConsistencyOptions(**settings, adversarial=0.1)
     torch.manual_seed(0)
     target = fresh_student()
     roles = ModuleRoles({"teacher": Mixture(), "student": Far(Mixture(), PATH), "target": target}, Discriminator([2]))
@@ -113,6 +117,11 @@ def test_a_discriminator_that_wins_outright_stops_the_run(tmp_path):
     assert told[-1] == 1 and len(told) < 400
     step, kept = RunFolder(tmp_path).load()
     assert step < len(told) and all(torch.isfinite(tensor).all() for tensor in kept.values())
+    with pytest.raises(ValueError, match=r"other settings: adversarial \(0.1 -> 0.0\)"):
+        trainer(tmp_path, adversarial_method(ConsistencyOptions(**settings)), roles, step + 5).run()
+    gentler = adversarial_method(ConsistencyOptions(**settings, adversarial=0.01))
+    trainer(tmp_path, gentler, roles, step + 5, learning_rate=1e-9).run()
+    assert RunFolder(tmp_path).load()[0] == step + 5
 
 
 def test_a_healthy_adversarial_run_is_left_alone(tmp_path):

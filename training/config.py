@@ -10,9 +10,14 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 TRAINS = ("lora", "full", "full and critic")
 # "steps" is where to stop and where the cosine ends; the others change how a step is run, not which steps there are.
 MAY_CHANGE_ON_RESUME = ("steps", "learning_rate", "precision", "save_every", "keep_last", "preview_every")
-MAY_CHANGE_ON_RESUME += ("gradient_checkpointing", "keep", "lora_over", "critic_rate", "discriminator_rate")
+MAY_CHANGE_ON_RESUME += ("gradient_checkpointing", "keep", "lora_over")
+# What a method is told to change when its run is dead (watch.py), at any depth of its options. A weight that is 0 stays
+# 0 and one that is not stays so: otherwise there would be other networks, or other data.
+RESCUES = ("student_every", "critic_rate", "discriminator_rate", "adversarial", "judging")
+STARTS = ("start", "start_model")  # settings that a run without them does not name
 # What is kept as a hash, in words.
 SAID = {"base": "another model, or other LoRAs on it", "data": "other prompts, pictures or sizes"}
+SAID["start_model"] = "another one"
 
 
 def require(condition: bool, message: str) -> None:
@@ -70,20 +75,51 @@ class TrainConfig:
         return (self.learning_rate if peak is None else peak) * rising * falling
 
 
-def check_resume(old: dict, new: dict, run: str) -> None:
-    """Refuse to resume a run under settings that would make it another run, and name them."""
-    new = json.loads(json.dumps(new))  # as the file has them: lists for tuples
-    old = {**asdict(TrainConfig()), **old}  # a run of before a setting existed has its default
-    changed = [
-        f"{key} ({SAID[key]})" if key in SAID else f"{key} ({old.get(key)!r} -> {value!r})"
-        for key, value in new.items()
-        if key not in MAY_CHANGE_ON_RESUME and key in old and old[key] != value
+def check_resume(old: dict, new: dict, run: str) -> list[str]:
+    """What changed, in words. Refuses to resume a run under settings that would make it another run, and names them."""
+    absent = dict.fromkeys((*STARTS, "parts"))
+    old, new = flat({**absent, **asdict(TrainConfig()), **old}), flat({**absent, **json.loads(json.dumps(new))})
+    # A run of before a setting existed has its default; one of the method's is taken to be as it was.
+    changed = {key: (old[key], value) for key, value in new.items() if key in old and old[key] != value}
+    refused = [
+        f"{key} ({SAID[key]})" if key in SAID else said(key, *values)
+        for key, values in changed.items()
+        if not (key in MAY_CHANGE_ON_RESUME or rescues(key, *values))
     ]
     require(
-        not changed,
-        f"{run} was started with other settings: {', '.join(changed)}. "
+        not refused,
+        f"{run} was started with other settings: {', '.join(refused)}. "
         "Set them back to resume it, or choose another run name.",
     )
+    return [said(key, *values) for key, values in changed.items()]
+
+
+def said(key: str, before, now) -> str:
+    return f"{key} ({before!r} -> {now!r})"
+
+
+def rescues(key: str, before, now) -> bool:
+    """Whether a method's setting may change: named in RESCUES, and on or off as it was, in every phase."""
+
+    def on(value) -> list[bool]:
+        return [bool(one) for one in (value if isinstance(value, list) else [value])]
+
+    return key.split(".")[-1] in RESCUES and on(before) == on(now)
+
+
+def flat(settings: dict, within: str = "") -> dict:
+    """{"score.adversarial": 0.1, "parts": 2, "parts.0.skip": 20, ...}: settings by path, of a list of parts the number
+    too."""
+    found = {}
+    for key, value in settings.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            found[within + key] = len(value)
+            value = dict(enumerate(value))
+        if isinstance(value, dict):
+            found.update(flat(value, f"{within}{key}."))
+        else:
+            found[within + key] = value
+    return found
 
 
 def as_metadata(config) -> dict[str, str]:

@@ -79,13 +79,13 @@ def sentence(role: str, what: str, limit: int, record: dict) -> str:
         return (
             f"The discriminator has won: for {limit} of its turns up to step {step} it told every student's picture "
             "from the target's, and the student learns nothing from it. Lower discriminator_rate or the adversarial "
-            "weight, or give the student a better start (start_lora)."
+            "weight; or give the student a better start (start_lora) in a run of another name."
         )
     if what == "exploded":
         return (
             f"The critic does not follow the student any more: for {limit} turns up to step {step} its loss stayed "
-            f"above {EXPLOSION:g} times that of its first turns. Lower learning_rate or raise critic_rate, so that the "
-            "critic keeps up; or lower a critic_rate that is far too high."
+            f"above {EXPLOSION:g} times that of its first turns. Lower learning_rate, or raise critic_rate or "
+            "student_every, so that the critic keeps up; or lower a critic_rate that is far too high."
         )
     return (
         f"The {role} is dead: for {limit} turns up to step {step} its gradient was exactly 0 or its loss did not "
