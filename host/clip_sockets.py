@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ..training.config import require
 from ..training.rewards import CLIP, ClipSimilarity
 from . import models
+from .lent import lent
 
 PARTS = ("clip_g", "clip_h", "clip_l")
 PAIRS = (
@@ -33,7 +34,7 @@ def similarity(clip, clip_vision, node: str) -> ClipSimilarity:
         f"{node}: the text features are {widths[0]} wide, the image features {widths[1]}: halves of two models. "
         f"Pairs that fit, {PAIRS}.",
     )
-    image = cache(lambda: models.to_trainable(vision, torch.float32).eval())
+    image = cache(lambda: lent(models.to_trainable(vision, torch.float32).eval()))
     pixels = tuple(getattr(clip_vision, "image_mean", CLIP[0])), tuple(getattr(clip_vision, "image_std", CLIP[1]))
     return ClipSimilarity(
         f"CLIP similarity ({name}, {widths[0]} wide)",

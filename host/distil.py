@@ -21,7 +21,7 @@ from ..training.on_pictures import bound
 from ..training.path import Path as NoisePath
 from ..training.roles import LoraRoles
 from ..training.state import RunFolder
-from . import dataset, estimate, folders, layers, loras, models, over, products, rewards, students
+from . import dataset, estimate, folders, layers, lent, loras, models, over, products, rewards, students
 from .preview import Preview
 from .progress import Progress, throw_if_cancelled
 
@@ -113,6 +113,7 @@ def distil(job: Job) -> Result:
         with models.training_mode():
             tensors, parameters = train(job)
     finally:  # the copy of the model dies here, not at the next garbage collection
+        lent.take_back()
         gc.collect()
         model_management.soft_empty_cache()
     name = str(Path("fewstep") / f"{job.run_name}.safetensors")
@@ -148,7 +149,7 @@ def train(job: Job) -> tuple[dict[str, Tensor], int]:
 
     method = job.method
     if method.on_pictures:
-        method = bound(method, rewards.decoder(job.model, job.vae, copy.device))
+        method = bound(method, rewards.decoder(job.model, job.vae, copy.device, whole=config.precision == "fp16"))
     Trainer(
         config, method, roles, path, examples, job.folder, copy.device, job.source, throw_if_cancelled, on_step
     ).run()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..training.config import require
 from ..training.rewards import PairedScore
 from . import folders, rewards
+from .lent import lent
 
 FILES = {
     "ImageReward.pt": "the weights, from Hugging Face's THUDM/ImageReward",
@@ -59,7 +60,7 @@ def load(folder: Path, node: str) -> nn.Module:
         missing, _ = model.load_state_dict(rewards.torch_file(folder / "ImageReward.pt", node), strict=False)
         lost = [key for key in missing if not key.endswith(ENDINGS)]
         require(not lost, f"{node}: ImageReward.pt lacks {len(lost)} tensors ({', '.join(lost[:3])}). Get it again.")
-        return model.float().eval().requires_grad_(False)
+        return lent(model.float().eval().requires_grad_(False))
 
 
 @contextmanager

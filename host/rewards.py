@@ -1,6 +1,7 @@
 """Reward networks from local files, and a VAE decoder that lets gradients through."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -12,8 +13,8 @@ from torch import Tensor
 from ..training.rewards import AestheticScore, ClipSimilarity, head_layers
 from ..weights import io
 from . import folders, models
+from .lent import lent
 
-KIND = "fewstep_rewards"
 NO_FOLDER = "none"
 A_CLIP = "a CLIP model (a folder with config.json and model.safetensors, as Hugging Face has them)"
 
@@ -94,7 +95,8 @@ def load_clip(path: Path, node: str):
     try:
         with torch.inference_mode(False):
             network = CLIPModel.from_pretrained(path, local_files_only=True, use_safetensors=True).float()
-            return network.eval().requires_grad_(False), CLIPTokenizer.from_pretrained(tokens, local_files_only=True)
+            tokenizer = CLIPTokenizer.from_pretrained(tokens, local_files_only=True)
+            return lent(network.eval().requires_grad_(False)), tokenizer
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ValueError(f"{node}: {path.name} is no CLIP model that can be read ({error}).") from error
 
@@ -124,15 +126,17 @@ def aesthetic(name: str, head: str, node: str) -> AestheticScore:
     return AestheticScore(f"aesthetic score ({head})", clip.image, layers, clip.size)
 
 
-def decoder(model, vae, device: torch.device) -> Callable[[Tensor], Tensor]:
+def decoder(model, vae, device: torch.device, whole: bool = False) -> Callable[[Tensor], Tensor]:
     """decode(latents in the MODEL's scale) -> pictures [b, 3, h, w], about 0..1, with gradient.
 
-    The stock entry point cuts the gradient; this runs a copy of the VAE's network in fp32.
+    The stock entry point cuts the gradient; this runs a copy of the VAE's network, its weights in fp32. whole: also
+    where autocast halves them, for runs in fp16, in which SDXL's VAE overflows.
     """
     with torch.inference_mode(False), torch.no_grad():
         network = models.to_trainable(vae.first_stage_model, torch.float32).to(device).eval()
-    return partial(decoded, model.model.process_latent_out, network)
+    return partial(decoded, model.model.process_latent_out, network, whole)
 
 
-def decoded(to_vae: Callable, network, latents: Tensor) -> Tensor:
-    return (network.decode(to_vae(latents)) + 1) / 2
+def decoded(to_vae: Callable, network, whole: bool, latents: Tensor) -> Tensor:
+    with torch.autocast(latents.device.type, enabled=False) if whole else nullcontext():
+        return (network.decode(to_vae(latents)) + 1) / 2

