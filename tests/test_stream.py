@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fewstep.weights import stream, stream_models
+from fewstep.weights import io, stream, stream_models
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -56,6 +56,16 @@ def files(folder: Path, dtype_a=torch.float32, dtype_b=torch.float32, **extra) -
         }
         save_file({**tensors, **(extra if name == "a" else {})}, folder / f"{name}.safetensors")
     return folder / "a.safetensors", folder / "b.safetensors"
+
+
+def test_both_ways_of_writing_give_the_same_bytes(tmp_path):
+    """`io.save` through the library and `stream.write` by hand: one header, also with letters beyond ASCII in it."""
+    tensors = {"a": torch.arange(6.0).view(2, 3), "b": torch.arange(5.0), "c": torch.tensor(1.0)}
+    metadata = {"author": "Zoë", "title": "少步 \n"}
+    io.save(tensors, tmp_path / "saved.safetensors", metadata)
+    rows = {name: ("F32", tuple(tensor.shape), tensor.nbytes) for name, tensor in tensors.items()}
+    stream.write(tmp_path / "streamed.safetensors", rows, tensors.values(), [], lambda: metadata)
+    assert (tmp_path / "streamed.safetensors").read_bytes() == (tmp_path / "saved.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0, 1.4, -0.2])

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,10 +53,17 @@ def settle(path: Path) -> None:
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))
         header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
-        packed = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(size)
-        if len(packed) == size:  # the same words in another order; else the file stays as the library wrote it
-            file.seek(8)
+        packed = packed_header(header)
+        if len(packed) == 8 + size:  # the same words in another order; else the file stays as the library wrote it
+            file.seek(0)
             file.write(packed)
+
+
+def packed_header(header: dict) -> bytes:
+    """What a safetensors file begins with, as the library writes it: 8 bytes of length, JSON, spaces up to 8 bytes."""
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text
 
 
 def load(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:

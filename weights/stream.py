@@ -165,13 +165,13 @@ def write(
         try:
             hashes = [pool.submit(io.sha256, path, cancelled.is_set) for path in parents]
             with open(temporary, "wb") as out:
-                out.write(packed_header(tensors, metadata(*("0" * 64 for _ in parents))))
+                out.write(io.packed_header(header_of(tensors, metadata(*("0" * 64 for _ in parents)))))
                 for piece in pieces:
                     done += out.write(piece.flatten().view(torch.uint8).numpy())
                     on_bytes(done, total)
                 sync(out)
                 out.seek(0)
-                out.write(packed_header(tensors, metadata(*(found.result() for found in hashes))))
+                out.write(io.packed_header(header_of(tensors, metadata(*(found.result() for found in hashes)))))
                 sync(out)
         finally:
             cancelled.set()
@@ -182,12 +182,10 @@ def sync(out) -> None:
     os.fsync(out.fileno())
 
 
-def packed_header(tensors: dict[str, tuple[str, tuple[int, ...], int]], metadata: dict[str, str]) -> bytes:
-    """The header of a file whose tensors follow in the order of `tensors`, padded to 8 bytes."""
+def header_of(tensors: dict[str, tuple[str, tuple[int, ...], int]], metadata: dict[str, str]) -> dict:
+    """The header of a file whose tensors follow in the order of `tensors`."""
     header, offset = {"__metadata__": metadata}, 0
     for name, (dtype, shape, size) in tensors.items():
         header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, offset + size]}
         offset += size
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text
+    return header
