@@ -172,7 +172,8 @@ def encode_pictures(spec: DataSpec, maker: Maker, targets: Tensor) -> Lazy:
         with torch.inference_mode(False):
             return maker.model.model.process_latent_in(latent.float().cpu().clone())[0]
 
-    return latents.kept(maker.cache, spec.digest(), len(targets), lambda chosen: [one(i) for i in chosen])
+    key = f"{spec.digest()}-{models.fingerprint_of(maker.vae.first_stage_model)}"
+    return latents.kept(maker.cache, key, len(targets), lambda chosen: [one(i) for i in chosen])
 
 
 def from_host(given: Given, spec: DataSpec, maker: Maker, look: bool) -> Examples:

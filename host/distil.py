@@ -66,7 +66,15 @@ class Job:
         found = {"base": models.fingerprint(self.model), "data": self.spec.digest()}
         if self.start:
             found["start"] = f"{self.start} {loras.sha256(self.start)[:16]}"
+        if self.learns_through_vae:
+            found["vae"] = models.fingerprint_of(self.vae.first_stage_model)
         return {**found, "start_model": models.fingerprint(self.start_model)} if self.start_model else found
+
+    @property
+    def learns_through_vae(self) -> bool:
+        """Whether latents or losses come out of the VAE, not only previews."""
+        encodes = self.spec.pictures is not None and self.method.pictures
+        return self.vae is not None and bool(encodes or self.method.on_pictures)
 
     @property
     def guidance(self) -> float:

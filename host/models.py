@@ -47,6 +47,14 @@ def sample_of(tensor: Tensor) -> bytes:
     return f"{tuple(tensor.shape)}".encode() + some.numpy().tobytes()
 
 
+def fingerprint_of(network: nn.Module) -> str:
+    """A short hash of a network by itself (a VAE's): a sample of every weight and buffer."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode() + sample_of(tensor))
+    return digest.hexdigest()
+
+
 def tensors_in(patch) -> list[Tensor]:
     """The tensors of a patch of any kind: nested tuples, or an object that holds its weights."""
     if isinstance(patch, Tensor):

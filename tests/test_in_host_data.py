@@ -1,5 +1,8 @@
 """Where data comes from, inside the embedded host: prompts past the cap, buckets, shards, the host's own lists."""
 
+import copy
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -152,7 +155,8 @@ def test_shards_give_what_the_folder_gives_and_chunks_are_made_once(tiny, tmp_pa
     for start in (0, 2, 30):
         first, second = (make_batch(examples, 1, start, 2, CPU) for examples in (loose, packed))
         assert torch.equal(first.latents, second.latents) and first.prompts == second.prompts
-    no_vae = dataset.Maker(tiny[0], tiny[1], object(), 0, tmp_path / "b")  # all is on the disk
+    mute = SimpleNamespace(first_stage_model=tiny[2].first_stage_model)  # all is on the disk
+    no_vae = dataset.Maker(tiny[0], tiny[1], mute, 0, tmp_path / "b")
     again = dataset.build(data, no_vae)
     assert torch.equal(make_batch(again, 1, 30, 2, CPU).latents, second.latents)
 
@@ -164,7 +168,36 @@ def test_a_picture_without_buckets_is_cropped(tiny, tmp_path):  # noqa: F811
     assert built.buckets.shapes == [(4, 12, 12)] and len(built) == 7
 
 
+def other_vae(vae):
+    """A VAE of the same shape that is not the same: one bias of its encoder is another."""
+    other = copy.copy(vae)
+    with torch.inference_mode():
+        other.first_stage_model = copy.deepcopy(vae.first_stage_model)
+        next(p for n, p in other.first_stage_model.named_parameters() if n.endswith("0.bias")).add_(0.5)
+    return other
+
+
+def test_another_vae_makes_latents_of_its_own_and_is_another_run(tiny, tmp_path):  # noqa: F811
+    from fewstep.host import dataset, models
+
+    data = open_spec(mixed_folder(tmp_path / "mixed"))
+    model, clip, vae = tiny
+    other = other_vae(vae)
+    assert models.fingerprint_of(vae.first_stage_model) != models.fingerprint_of(other.first_stage_model)
+    first, second, third = (
+        dataset.build(data, dataset.Maker(model, clip, one, 0, tmp_path / "cache")).latents[0]
+        for one in (vae, other, vae)
+    )
+    assert torch.equal(first, third) and not torch.allclose(first, second, atol=1e-3)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    run(tiny, tmp_path / "run", data, steps=1)
+    with pytest.raises(ValueError, match=r"other settings: vae \(another VAE\)"):
+        run((model, clip, other), tmp_path / "run", data, steps=2)
+
+
 class FakeVAE:
+    first_stage_model = torch.nn.Linear(1, 1)
+
     def encode(self, pixels):
         return pixels[..., :1].permute(0, 3, 1, 2)[:, :, ::8, ::8].expand(-1, 4, -1, -1)
 

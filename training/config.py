@@ -17,7 +17,7 @@ RESCUES = ("student_every", "critic_rate", "discriminator_rate", "adversarial", 
 STARTS = ("start", "start_model")  # settings that a run without them does not name
 # What is kept as a hash, in words.
 SAID = {"base": "another model, or other LoRAs on it", "data": "other prompts, pictures or sizes"}
-SAID["start_model"] = "another one"
+SAID |= {"vae": "another VAE", "start_model": "another one"}
 
 
 def require(condition: bool, message: str) -> None:
