@@ -54,19 +54,20 @@ def lora_folder() -> Path:
     return own_folder("loras")
 
 
+def network_kind() -> str:
+    """What this host calls the folder of networks without text encoder and VAE, which UNETLoader lists."""
+    return "diffusion_models" if "diffusion_models" in folder_paths.folder_names_and_paths else "unet"
+
+
 def network_folder() -> Path:
-    """Where new whole networks go: the folder of that name that UNETLoader lists, else its older one."""
-    known = folder_paths.folder_names_and_paths
-    if "diffusion_models" not in known:
-        return own_folder("unet")
-    paths = map(Path, folder_paths.get_folder_paths("diffusion_models"))
-    return next((path for path in paths if path.name == "diffusion_models"), own_folder("diffusion_models"))
+    """Where new whole networks go."""
+    return own_folder(network_kind())
 
 
 def own_folder(kind: str) -> Path:
-    """The user's first folder of a kind, never the pack's assets."""
+    """The user's first folder of a kind: never the pack's assets, and `unet` only where hosts know no newer name."""
     for path in map(Path, folder_paths.get_folder_paths(kind)):
-        if ASSETS not in path.parents:
+        if ASSETS not in path.parents and (kind, path.name) != ("diffusion_models", "unet"):
             return path
     return ASSETS / kind
 

@@ -66,11 +66,6 @@ def names() -> list[str]:
     return sorted({name for kind in known for name in folders.names(kind)})
 
 
-def unet_kind() -> str:
-    """Where this host keeps U-Nets without text encoder and VAE."""
-    return next(kind for kind in KINDS[1:] if kind in folders.folder_paths.folder_names_and_paths)
-
-
 def locate(name: str) -> tuple[str, str | None]:
     """(the kind of folder, the path) of a listed file; the path is None where there is none."""
     known = [kind for kind in KINDS if kind in folders.folder_paths.folder_names_and_paths]

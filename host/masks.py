@@ -92,8 +92,16 @@ def from_file(picture: Path) -> tuple[Image.Image, list[str]]:
         sizes[0] == sizes[1],
         f"FewStepDataset: {file.name} is {sizes[0][0]}x{sizes[0][1]} pixels, its picture {sizes[1][0]}x{sizes[1][1]}.",
     )
-    lines = classes.read_text(encoding="utf-8").splitlines() if classes.is_file() else []
+    lines = read_text(classes).splitlines() if classes.is_file() else []
     return ids, [line.strip() for line in lines if line.strip()]
+
+
+def read_text(path: Path) -> str:
+    """A caption or a list of classes; the mark that some editors put before UTF-8 is no part of it."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"FewStepDataset: {path.name} is not UTF-8 text. Save it as UTF-8.") from error
 
 
 def from_alpha(picture: Path) -> tuple[Image.Image, list[str]]:

@@ -66,12 +66,7 @@ def stamp_of(path: Path) -> str:
 
 def caption_of(picture: Path) -> str:
     text = picture.with_suffix(".txt")
-    if not text.exists():
-        return picture.stem.replace("_", " ")
-    try:
-        return text.read_text(encoding="utf-8-sig").strip()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"FewStepDataset: {text} is not UTF-8 text. Save it as UTF-8.") from error
+    return masks.read_text(text).strip() if text.exists() else picture.stem.replace("_", " ")
 
 
 def opened(source: Folder | Shards, index: int) -> Image.Image:

@@ -36,7 +36,7 @@ def save_model(
     With CLIP or VAE it is a checkpoint; alone a file for the stock Load Diffusion Model. dtype None: as loaded.
     """
     alone = clip is None and vae is None
-    listed, path = new_file(full_models.unet_kind() if alone else "checkpoints", name, overwrite, node)
+    listed, path = new_file(folders.network_kind() if alone else "checkpoints", name, overwrite, node)
     if not alone and dtype is None:
         write(path, model, clip, vae, metadata)
         return listed

@@ -21,6 +21,9 @@ MODULES |= {"test": "commands", "bench": "commands"}
 def main(argv: Sequence[str]) -> int:
     """Run a command; errors meant for people are printed as sentences."""
     args = parse(argv)
+    for stream in (sys.stdout, sys.stderr):  # a host's log has signs that no Windows code page knows
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     try:
         if os.environ.pop(INSIDE, None):
             for name in ("SIGTERM", "SIGHUP"):  # leave through every `finally`: the host must stop

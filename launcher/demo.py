@@ -116,7 +116,7 @@ def read_subject(args: argparse.Namespace) -> Subject:
 
 def read_prompts(file: str) -> tuple[str, ...]:
     """Read a prompt a line."""
-    lines = tuple(line.strip() for line in Path(file).read_text(encoding="utf-8").splitlines() if line.strip())
+    lines = tuple(line.strip() for line in Path(file).read_text(encoding="utf-8-sig").splitlines() if line.strip())
     if not lines:
         raise ValueError(f"demo: {file} holds no prompts. Write one a line.")
     return lines

@@ -130,7 +130,7 @@ def check_packages(python: Path, files: tuple[str, ...]) -> None:
     """Refuse a Python of the user's own that lacks packages, with the command that installs them."""
     pack = [name for name in files if name != HOST[0]]
     names = [*OWN, *(name for file in pack for name in requirement_names(ROOT / file))]
-    answer = subprocess.run([str(python), "-c", LACKING, *names], capture_output=True, text=True)
+    answer = subprocess.run([str(python), "-c", LACKING, *names], capture_output=True, text=True, errors="replace")
     if answer.returncode:
         raise InstallError(f"{python} does not run: {answer.stderr.strip()[-500:]}")
     if missing := answer.stdout.split():

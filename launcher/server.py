@@ -122,7 +122,7 @@ def pick_device(wanted: str, python: str) -> str:
         raise ValueError(f"Launcher: --device is one of {', '.join(DEVICES)}, got {wanted!r}.")
     if wanted == "cpu":
         return wanted
-    answer = subprocess.run([python, "-c", PROBE], capture_output=True, text=True, check=False)
+    answer = subprocess.run([python, "-c", PROBE], capture_output=True, text=True, errors="replace", check=False)
     if answer.returncode:
         raise HostError(f"Launcher: PyTorch does not import in {python}. It says:\n{answer.stderr.strip()[-2000:]}")
     found = answer.stdout.split()[-1]

@@ -14,7 +14,7 @@ def load(file: Path | str) -> Workflow:
     if not file.is_file():
         raise FileNotFoundError(f"Launcher: there is no workflow file {file}.")
     try:
-        workflow = json.loads(file.read_text(encoding="utf-8"))
+        workflow = json.loads(file.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise ValueError(f"Launcher: {file} is not JSON ({error}).") from error
     if isinstance(workflow, dict) and "nodes" in workflow:

@@ -153,6 +153,8 @@ class FewStepDistill:
 def check_run(run_name: str, method, config: TrainConfig, resume: bool) -> None:
     """Refuse before anything is allocated."""
     require(bool(run_name.strip(". ")), "FewStepDistill: run_name is empty. It names the run folder and the LoRA file.")
+    special = sorted(set(run_name) & set(':*?"<>|'))
+    require(not special, f"FewStepDistill: run_name {run_name!r} has {' '.join(special)}, which no file may have.")
     folder = folders.inside(folders.output_folder() / "fewstep_runs", run_name.strip(), "FewStepDistill: run_name")
     require(
         resume or not (folder / "config.json").exists(),

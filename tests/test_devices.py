@@ -48,3 +48,16 @@ def test_a_streamed_model_without_a_file_is_refused_with_a_sentence(tiny):  # no
     streamed = SimpleNamespace(model=SimpleNamespace(diffusion_model=nn.Linear(1, 1)), clone=clone)
     with pytest.raises(ValueError, match="FewStepDistill: this MODEL's weights are streamed .* stock loader"):
         models.TrainingCopy(streamed, node="FewStepDistill")
+
+
+def test_new_networks_go_where_both_of_our_nodes_write_them(monkeypatch, tmp_path):
+    """Later hosts list the older folder first; saving and distilling take the same one."""
+    from fewstep.host import folders
+
+    paths = [str(tmp_path / "unet"), str(tmp_path / "diffusion_models")]
+    monkeypatch.setattr(folders.folder_paths, "folder_names_and_paths", {"diffusion_models": (paths, set())})
+    monkeypatch.setattr(folders.folder_paths, "get_folder_paths", lambda kind: paths)
+    assert folders.own_folder(folders.network_kind()) == folders.network_folder() == tmp_path / "diffusion_models"
+    monkeypatch.setattr(folders.folder_paths, "folder_names_and_paths", {"unet": (paths[:1], set())})
+    monkeypatch.setattr(folders.folder_paths, "get_folder_paths", lambda kind: paths[:1])
+    assert folders.own_folder(folders.network_kind()) == tmp_path / "unet"

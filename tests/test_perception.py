@@ -125,7 +125,7 @@ def folder(tmp_path):
     ids[10:40, 5:45], ids[50:70, 60:90] = 40, 200
     Image.new("RGB", (100, 80), "red").save(tmp_path / "a.png")
     Image.fromarray(ids).save(tmp_path / "a.mask.png")
-    (tmp_path / "a.mask.txt").write_text("cat\n2\n")
+    (tmp_path / "a.mask.txt").write_text("cat\n2\n", encoding="utf-8-sig")  # as Windows editors save it
     picture = numpy.zeros((80, 80, 4), numpy.uint8)
     picture[20:60, 30:50] = 255
     Image.fromarray(picture).save(tmp_path / "b.png")
@@ -162,6 +162,7 @@ def test_a_thing_that_the_crop_cuts_off_is_gone_with_its_class(folder):
     "spoil, message",
     [
         (lambda f: (f / "a.mask.txt").write_text("cat"), "a.mask.txt has 1 lines, but a.mask.png has 2 things"),
+        (lambda f: (f / "a.mask.txt").write_bytes(b"caf\xe9"), "a.mask.txt is not UTF-8 text"),
         (lambda f: Image.new("L", (9, 9), 1).save(f / "a.mask.png"), "a.mask.png is 9x9 pixels, its picture 100x80"),
         (lambda f: Image.new("RGB", (100, 80)).save(f / "a.mask.png"), "a.mask.png has colours"),
         (lambda f: (f / "a.mask.png").write_text("no picture"), "a.mask.png cannot be read"),

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-ROLES = ("student", "critic", "target")
 # The host's U-Net: SD1.5's form. "half" has half of its width, so that three copies with moments fit into 24 GB.
 SIZES = {
     "tiny": {"model_channels": 64, "channel_mult": [1, 2], "num_res_blocks": [1, 1], "context_dim": 64, "side": 12},
