@@ -1,7 +1,7 @@
 """The node that trains."""
 
 from ..host import distil, folders, products
-from ..training.config import OPTIMIZERS, OVER, TRAINS, TrainConfig, require
+from ..training.config import TrainConfig, choices, require
 from . import report
 from .data import DATA
 from .methods import METHOD
@@ -90,7 +90,7 @@ class FewStepDistill:
                     {"forceInput": True, "tooltip": "The lora_name of another FewStep Distill, instead of start_lora."},
                 ),
                 "optimizer": (
-                    list(OPTIMIZERS),
+                    choices(TrainConfig, "optimizer"),
                     {"tooltip": "adamw8bit keeps its moments in a quarter of the memory; needs bitsandbytes."},
                 ),
                 "layers": (
@@ -102,14 +102,14 @@ class FewStepDistill:
                     },
                 ),
                 "lora_over": (
-                    list(OVER),
+                    choices(TrainConfig, "lora_over"),
                     {
                         "tooltip": "For a model with LoRAs on it. patched model: a speed LoRA to be used beside them. "
                         "plain base: one LoRA that holds them too."
                     },
                 ),
                 "train": (
-                    list(TRAINS),
+                    choices(TrainConfig, "train"),
                     {
                         "tooltip": "full: the student's every weight, in diffusion_models/fewstep; the critic of "
                         "SwiftBrush and DMD stays a LoRA, unless it is named. Lower learning_rate: 1e-6 to 1e-5."

@@ -337,7 +337,7 @@ def test_a_rollout_is_the_imagine_flash_sampler(tmp_path):
     sigmas = schedule.sigmas_of(model.model_sampling, timesteps)
     seen = []
     sample_imagine_flash(
-        model, PATH.start(batch.noise, torch.full((64,), 999)), sigmas, callback=lambda s: seen.append(s["x"])
+        model, PATH.from_paper(batch.noise, torch.full((64,), 999)), sigmas, callback=lambda s: seen.append(s["x"])
     )
     for n in range(3):
         assert torch.allclose(y[index == n], seen[n][index == n], atol=1e-4)

@@ -108,8 +108,9 @@ def test_the_boundary_condition_holds_at_time_zero():
     """f(x_0, 0) = x_0 whatever the network says."""
     y = torch.randn(4, 2, 1, 1)
     wild = ModuleRoles({"student": lambda y, sigma, cond: y * 100})
-    f = terms.consistency_function(wild, "student", PATH, y, torch.zeros(4, dtype=torch.long), None, boundary=True)
-    assert torch.allclose(f, PATH.paper_x(y, torch.zeros(4, dtype=torch.long)))
+    zero = torch.zeros(4, dtype=torch.long)
+    f = terms.jump(wild, "student", PATH, y, zero, zero - 1, None, ConsistencyOptions())
+    assert torch.allclose(f, PATH.paper_x(y, zero))
 
 
 def test_eps_and_v_wrappings_of_one_net_give_one_loss():
@@ -147,7 +148,7 @@ def test_guidance_is_the_usual_formula_and_one_is_one_pass():
     batch = some_batch(4)
     roles = ModuleRoles({"teacher": denoise})
     sigma = torch.ones(4)
-    guided = partial(terms.guided, roles, "teacher", batch.x0, sigma, batch.cond, batch.uncond)
+    guided = partial(terms.guided, roles, "teacher", batch.x0, sigma, batch)
     expected = -1 + 3.0 * (batch.cond["label"].view(-1, 1, 1, 1) + 1)
     assert torch.allclose(guided(torch.full((4,), 3.0)), expected.expand_as(batch.x0).float())
     guided(torch.ones(4))

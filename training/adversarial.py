@@ -10,10 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .batch import Batch
+from .batch import LEVEL, Batch
 from .path import Path
-
-LEVEL = 3  # which of a sample's random numbers is the noise level
 
 
 class Head(nn.Module):
@@ -53,16 +51,18 @@ class Discriminator(nn.Module):
 
 
 def judged(roles, path: Path, batch: Batch, x: Tensor, t: Tensor, window: int, name: str) -> Tensor:
-    """Logits [b, n] of x (the papers' coordinates at t), noised anew to a level in [t, t + window)."""
-    level = (t + 1 + (batch.uniform[:, LEVEL] * window).long()).clamp(max=path.timesteps - 1)
-    y = x if path.flow else x * (1 + path.sigma(t) ** 2).sqrt().view(-1, *[1] * (x.ndim - 1))
-    noised = path.renoise(y, batch.fresh(f"judge-{name}"), t, level)
+    """Logits [b, n] of x (the papers' coordinates at t), noised anew to one of the `window` timesteps above t."""
+    level = (t + 1 + batch.whole(LEVEL, window)).clamp(max=path.timesteps - 1)
+    noised = path.renoise(path.from_paper(x, t), batch.fresh(f"judge-{name}"), t, level)
     return roles.judge(noised, path.sigma(level), batch.cond)
 
 
-def generator_loss(roles, path: Path, batch: Batch, fake: Tensor, t: Tensor, window: int) -> Tensor:
-    """mean relu(1 - D(fake)). fake carries the student's gradient, through the frozen teacher."""
-    return F.relu(1 - judged(roles, path, batch, fake, t, window, "fake")).mean()
+def fool(roles, path: Path, batch: Batch, fake: Tensor, t: Tensor, window: int, weight: float) -> tuple:
+    """weight mean relu(1 - D(fake)), through the judge's features to the student; (0, no logs) at weight 0."""
+    if not weight:
+        return 0.0, {}
+    loss = F.relu(1 - judged(roles, path, batch, fake, t, window, "fake")).mean()
+    return weight * loss, {"fooling": loss.detach()}
 
 
 def discriminate(roles, path: Path, batch: Batch, pair: Callable, window: int) -> tuple[Tensor, dict]:

@@ -8,25 +8,29 @@ from torch import Tensor
 
 from .config import require
 
+# Which of a sample's random numbers says what. STEP, one of the student's own, is for terms that draw no guidance.
+TIME, GUIDANCE, END, LEVEL, DROP, CHANCE = range(6)
+STEP = GUIDANCE
+
 
 @dataclass
 class Batch:
     """noise: [b, c, h, w], unit variance; cond, uncond: what the denoiser takes; uniform: [b, n] in 0..1.
 
     latents: clean pictures [b, c, h, w] in the model's scale, or None in a run on prompts alone; prompts: their texts,
-    for terms that read them. step: optimizer steps done, for schedules. draw(name): more unit noise like `noise`.
-    instances(h, w): the masks of each picture at that size, where the data has pictures.
+    for terms that read them. fresh(name): unit noise like `noise`, another for every name. step: optimizer steps done,
+    for schedules. instances(h, w): the masks of each picture at that size, where the data has pictures.
     Every random number of a sample depends on (seed, its global index, a name) alone.
     """
 
     latents: Tensor | None
     noise: Tensor
-    cond: object
-    uncond: object
+    cond: dict[str, Tensor]
+    uncond: dict[str, Tensor]
     uniform: Tensor
+    fresh: Callable[[str], Tensor]
     prompts: list[str] | None = None
     step: int = 0
-    draw: Callable[[str], Tensor] | None = None
     instances: Callable[[int, int], list] | None = None
 
     @property
@@ -38,9 +42,14 @@ class Batch:
         )
         return self.latents
 
-    def fresh(self, name: str) -> Tensor:
-        """Unit noise like `noise`, another for every name."""
-        return self.draw(name) if self.draw else torch.randn_like(self.noise)
+    @property
+    def clean(self) -> Tensor:
+        """t = -1 for every sample: the clean end."""
+        return torch.full((len(self),), -1, device=self.noise.device)
+
+    def whole(self, column: int, count: Tensor | int) -> Tensor:
+        """One of 0 .. count - 1 for each sample, [b]: u is at most 1 - 2^-24, so that fp32 never rounds u n up to n."""
+        return (self.uniform[:, column] * count).long()
 
     def __len__(self) -> int:
         return len(self.noise)

@@ -3,11 +3,8 @@
 import json
 from dataclasses import asdict, dataclass, fields
 from math import cos, pi
+from typing import Literal, get_args, get_origin
 
-OPTIMIZERS = ("adamw", "adamw8bit")
-OVER = ("patched model", "plain base")
-PRECISIONS = ("fp32", "bf16", "fp16")
-TRAINS = ("lora", "full", "full and critic")
 # "steps" is where to stop and where the cosine ends; the others change how a step is run, not which steps there are.
 MAY_CHANGE_ON_RESUME = ("steps", "learning_rate", "precision", "save_every", "keep_last", "preview_every")
 MAY_CHANGE_ON_RESUME += ("gradient_checkpointing", "keep", "lora_over")
@@ -26,6 +23,26 @@ def require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
+def check_fields(options, who: str = "", counts: tuple[str, ...] = (), positive: tuple[str, ...] = ()) -> None:
+    """Refuse, in a dataclass, what a field's Literal does not offer, counts below 1, and what is not positive.
+
+    who: what the sentences begin with.
+    """
+    for field in fields(options):
+        name, value = who + field.name, getattr(options, field.name)
+        if get_origin(field.type) is Literal:
+            offered = get_args(field.type)
+            either = " or ".join(offered) if len(offered) == 2 else f"one of {', '.join(offered)}"
+            require(value in offered, f"{name} must be {either}, got {value!r}.")
+        require(field.name not in counts or value >= 1, f"{name} must be at least 1, got {value}.")
+        require(field.name not in positive or value > 0, f"{name} must be positive, got {value}.")
+
+
+def choices(options: type, name: str) -> list[str]:
+    """What the Literal of a dataclass's field offers."""
+    return list(next(get_args(field.type) for field in fields(options) if field.name == name))
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Settings of the loop; those of a method live with the method."""
@@ -35,37 +52,30 @@ class TrainConfig:
     accumulate: int = 1  # micro-batches per optimizer step
     learning_rate: float = 1e-4  # AdamW; the LCM-LoRA recipe's value
     warmup: int = 0  # steps of linear warm-up
-    decay: str = "constant"  # "constant" or "cosine" (to zero at `steps`)
+    decay: Literal["constant", "cosine"] = "constant"  # or to zero at `steps`
     clip: float = 1.0  # gradient norm
     rank: int = 64  # LoRA rank
     alpha: float = 64.0  # LoRA alpha; the delta is alpha / rank * B A
     ema_decay: float = 0.0  # 0: the student itself is kept; else its moving average
-    precision: str = "fp32"  # of the forward pass; LoRA weights and losses stay fp32
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of the forward pass; LoRA weights and losses stay fp32
     gradient_checkpointing: bool = False
     seed: int = 0
     save_every: int = 500
     keep_last: int = 2
     preview_every: int = 100
-    optimizer: str = "adamw"  # or "adamw8bit", with bitsandbytes
+    optimizer: Literal["adamw", "adamw8bit"] = "adamw"  # 8 bit: with bitsandbytes
     layers: str = "all"  # which layers get a LoRA: see host/layers.py
-    lora_over: str = "patched model"  # or "plain base": the product holds the LoRAs on the wired MODEL too
-    keep: str = "last"  # what becomes the product: the "last" weights, or the "best" by the held-out trajectory error
-    train: str = "lora"  # LoRAs on one base; "full": the student's every weight; "full and critic": the critic's too
+    # Over the plain base the product holds the LoRAs on the wired MODEL too.
+    lora_over: Literal["patched model", "plain base"] = "patched model"
+    keep: Literal["last", "best"] = "last"  # what becomes the product; best by the held-out trajectory error
+    # LoRAs on one base; the student's every weight; the critic's too.
+    train: Literal["lora", "full", "full and critic"] = "lora"
 
     def __post_init__(self):
-        for name in ("steps", "batch_size", "accumulate", "rank", "save_every", "keep_last", "preview_every"):
-            require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}.")
-        require(self.learning_rate > 0, f"learning_rate must be positive, got {self.learning_rate}.")
+        counts = ("steps", "batch_size", "accumulate", "rank", "save_every", "keep_last", "preview_every")
+        check_fields(self, counts=counts, positive=("learning_rate",))
         require(self.alpha > 0, f"LoRA alpha must be positive, got {self.alpha}. Equal to the rank is usual.")
         require(0 <= self.ema_decay < 1, f"ema_decay must lie in 0..1 (1 excluded), got {self.ema_decay}.")
-        require(
-            self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}."
-        )
-        require(self.decay in ("constant", "cosine"), f"decay must be constant or cosine, got {self.decay!r}.")
-        require(self.optimizer in OPTIMIZERS, f"optimizer must be adamw or adamw8bit, got {self.optimizer!r}.")
-        require(self.lora_over in OVER, f"lora_over must be one of {', '.join(OVER)}, got {self.lora_over!r}.")
-        require(self.keep in ("last", "best"), f"keep must be last or best, got {self.keep!r}.")
-        require(self.train in TRAINS, f"train must be one of {', '.join(TRAINS)}, got {self.train!r}.")
         require(self.warmup >= 0 and self.clip > 0, "warmup must not be negative, and clip must be positive.")
 
     def rate(self, step: int, peak: float | None = None) -> float:
@@ -120,8 +130,3 @@ def flat(settings: dict, within: str = "") -> dict:
         else:
             found[within + key] = value
     return found
-
-
-def as_metadata(config) -> dict[str, str]:
-    """A dataclass as safetensors metadata: strings only."""
-    return {field.name: str(asdict(config)[field.name]) for field in fields(config)}

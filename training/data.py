@@ -105,7 +105,7 @@ def make_batch(
     conds = [examples.conds[examples.prompts[i]] for i in chosen]
     both = join_conds([*conds, *map(examples.empty, chosen)], device)
 
-    def draw(name: str) -> Tensor:
+    def fresh(name: str) -> Tensor:
         generators = [generator_for(name, stream, seed, n) for n in range(start, start + count)]
         return torch.stack([torch.randn(shape, generator=g) for g in generators]).to(device)
 
@@ -116,8 +116,8 @@ def make_batch(
         uniform=torch.stack([torch.rand(UNIFORMS, generator=g) for g in generators]).to(device),
         cond={name: value[:count] for name, value in both.items()},
         uncond={name: value[count:] for name, value in both.items()},
+        fresh=fresh,
         prompts=examples.texts and [examples.texts[examples.prompts[i]] for i in chosen],
         step=step,
-        draw=draw,
         instances=examples.instances and (lambda h, w: [examples.instances(i, h, w) for i in chosen]),
     )

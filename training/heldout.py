@@ -25,15 +25,13 @@ class HeldOut:
         """Of one role's weights as they are now."""
         if self.truth is None:
             self.truth = self.teacher(roles)
-        count = len(self.batch)
-        last = torch.full((count,), len(self.timesteps) - 1, device=self.batch.noise.device)
+        last = torch.full_like(self.batch.clean, len(self.timesteps) - 1)
         y = rollout(roles, self.path, self.batch, self.timesteps, last, "ddim", role)
         t = torch.full_like(last, self.timesteps[-1])
         x0 = roles(role, y, self.path.sigma(t), self.batch.cond)
         return float((x0 - self.truth).square().mean())
 
     def teacher(self, roles) -> Tensor:
-        top = torch.full((len(self.batch),), self.path.timesteps - 1, device=self.batch.noise.device)
-        scale = torch.full_like(self.path.sigma(top), self.guidance)
-        start = self.path.start(self.batch.noise, top)
-        return solve(roles, self.path, self.batch, start, top, torch.full_like(top, -1), scale, self.steps)
+        top = torch.full_like(self.batch.clean, self.path.timesteps - 1)
+        start = self.path.from_paper(self.batch.noise, top)
+        return solve(roles, self.path, self.batch, start, top, self.batch.clean, self.guidance, self.steps)

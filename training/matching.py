@@ -1,24 +1,18 @@
 """Terms on what the student makes from noise: backward distillation (Imagine Flash) and score matching (VSD, DMD)."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ..samplers.schedule import expand
-from .adversarial import discriminate, generator_loss
-from .batch import Batch
-from .config import require
+from .adversarial import discriminate, fool
+from .batch import DROP, STEP, TIME, Batch
+from .config import check_fields, require
 from .path import Path
-from .rollout import grid_index, own_noise, rollout
-from .terms import DROP, TIME, distance, guided, solve
-
-STARTS, SHIFTS, NOISES, WEIGHTS = (
-    ("backward", "forward"),
-    ("schedule", "none", "random"),
-    ("own", "fresh"),
-    ("vsd", "dmd"),
-)
+from .rollout import own_noise, rollout, student_step
+from .terms import distance, guided, solve
 
 
 def check_timesteps(timesteps: tuple[int, ...], name: str) -> None:
@@ -36,69 +30,56 @@ class ReconstructionOptions:
     """
 
     timesteps: tuple[int, ...] = (999, 666, 332)  # the student's steps; the paper's list is not published
-    start: str = "backward"  # "backward": the student's own rollout; "forward": the picture with noise, as others do
-    shift: str = "schedule"  # level the teacher starts from: gamma(t), "none" (x_t itself) or "random"
+    start: Literal["backward", "forward"] = "backward"  # from the student's own rollout, or from the noised picture
+    shift: Literal["schedule", "none", "random"] = "schedule"  # the teacher starts at gamma(t), x_t, any level
     gamma_max: float = 900.0  # gamma(t) = gamma_max (t / 999)^gamma_power: 900, 510, 192 for three steps
     gamma_power: float = 1.4
-    noise: str = "own"  # of the shifted point: the trajectory's; with "fresh" noise L2 alone collapses to the mean
+    noise: Literal["own", "fresh"] = "own"  # at gamma(t), the trajectory's; fresh with L2 alone collapses to the mean
     teacher_steps: int = 4  # k
     guidance: float = 7.5  # of the teacher; learnt by the student, which samples without
-    loss: str = "l2"
+    loss: Literal["l2", "huber"] = "l2"
     distance: float = 1.0
     adversarial: float = 0.0
 
     def __post_init__(self):
         check_timesteps(self.timesteps, "Imagine Flash")
-        require(self.start in STARTS, f"Imagine Flash: start must be backward or forward, got {self.start!r}.")
-        require(self.shift in SHIFTS, f"Imagine Flash: shift must be schedule, none or random, got {self.shift!r}.")
-        require(self.noise in NOISES, f"Imagine Flash: noise must be own or fresh, got {self.noise!r}.")
+        check_fields(self, "Imagine Flash: ", counts=("teacher_steps",), positive=("gamma_power",))
         require(0 < self.gamma_max <= 999, f"Imagine Flash: gamma_max must lie in 1..999, got {self.gamma_max}.")
-        require(self.gamma_power > 0, f"Imagine Flash: gamma_power must be positive, got {self.gamma_power}.")
-        require(self.teacher_steps >= 1, f"Imagine Flash: teacher_steps must be at least 1, got {self.teacher_steps}.")
         require(self.guidance > 0, f"Imagine Flash: guidance must be positive, got {self.guidance}. 1 is no guidance.")
 
 
 def shifted(batch: Batch, t: Tensor, options: ReconstructionOptions) -> Tensor:
-    """The level [b] that the teacher starts from."""
+    """gamma(t) [b]: the level that the teacher starts from."""
     if options.shift == "none":
         return t
     if options.shift == "random":
-        return (batch.uniform[:, 1] * 1000).long().clamp(max=999)
+        return batch.whole(STEP, 1000)
     return (options.gamma_max * (t.float() / 999) ** options.gamma_power).round().long().clamp(0, 999)
-
-
-def student_point(roles, path: Path, batch: Batch, options: ReconstructionOptions) -> tuple[Tensor, Tensor]:
-    """(y_t, t): where the student stands, by its own steps or from a picture."""
-    index = grid_index(batch, len(options.timesteps))
-    t = torch.tensor(options.timesteps, device=index.device)[index]
-    if options.start == "forward":
-        return path.noise(batch.x0, batch.noise, t), t
-    return rollout(roles, path, batch, list(options.timesteps), index), t
 
 
 def reconstruction_pair(roles, path: Path, batch: Batch, options: ReconstructionOptions) -> tuple:
     """(student's x0, the teacher's x0 from the shifted point without gradient, t = -1)."""
-    y, t = student_point(roles, path, batch, options)
+    index, t = student_step(batch, options.timesteps, TIME)
+    if options.start == "forward":
+        y = path.noise(batch.x0, batch.noise, t)
+    else:
+        y = rollout(roles, path, batch, options.timesteps, index)
     x0 = roles("student", y, path.sigma(t), batch.cond)
     with torch.no_grad():
         gamma, chi = shifted(batch, t, options), y
         if options.shift != "none":
             eps = own_noise(path, batch.noise, y, x0, t) if options.noise == "own" else batch.fresh("shift")
             chi = path.noise(x0, eps, gamma)
-        end, scale = torch.full_like(t, -1), torch.full_like(path.sigma(t), options.guidance)
-        target = solve(roles, path, batch, chi, gamma, end, scale, options.teacher_steps)
-    return x0, target, end
+        target = solve(roles, path, batch, chi, gamma, batch.clean, options.guidance, options.teacher_steps)
+    return x0, target, batch.clean
 
 
 def reconstruction(roles, path: Path, batch: Batch, options: ReconstructionOptions) -> tuple[Tensor, dict]:
-    """|| sg teacher^k(q(x0s, eps, gamma(t))) - x0s ||^2 + weight adversarial."""
+    """weight || sg teacher^k(q(x0s, eps, gamma(t))) - x0s ||^2 + weight adversarial."""
     x0, target, end = reconstruction_pair(roles, path, batch, options)
     loss = options.distance * distance(x0, target, options.loss)
-    logs = {"reconstruction": loss.detach()}
-    if options.adversarial:
-        fooling = generator_loss(roles, path, batch, x0, end, path.timesteps)
-        loss, logs["fooling"] = loss + options.adversarial * fooling, fooling.detach()
-    return loss, logs
+    fooling, logs = fool(roles, path, batch, x0, end, path.timesteps, options.adversarial)
+    return loss + fooling, {"reconstruction": loss.detach(), **logs}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,38 +90,32 @@ class ScoreOptions:
     """
 
     timesteps: tuple[int, ...] = (999,)
-    weight: str = "dmd"  # "dmd": over mean |x0 - real x0|; "vsd": s_t^2 on eps
+    weight: Literal["vsd", "dmd"] = "dmd"  # of the score difference: see score_gradient
     guidance: float = 7.5  # of the real score
     critic_guidance: float = 1.0  # of the fake score; SwiftBrush guides both
     t_min: int = 20
     t_max: int = 980
     stochastic: bool = True  # rollout with fresh noise (DMD2) or deterministic
     drop: float = 0.1  # share of critic samples with the empty prompt, needed where the critic is guided
-    critic_weight: str = "eps"  # of the critic's loss: "eps", or "vsd": eps times a_t, as SwiftBrush
+    critic_weight: Literal["eps", "vsd"] = "eps"  # of the critic's loss; vsd: eps times a_t, as SwiftBrush
     adversarial: float = 0.0  # weight of the adversarial loss, the data's pictures against the student's
-    features: str = "critic"  # what the discriminator's heads look at: the critic (DMD2) or the frozen "teacher"
+    features: Literal["critic", "teacher"] = "critic"  # what the heads look at: the critic (DMD2), the frozen teacher
     judging: float = 0.01  # weight of the discriminator's loss in the critic's; DMD2's value for SDXL
 
     def __post_init__(self):
         check_timesteps(self.timesteps, "Score matching")
-        require(self.weight in WEIGHTS, f"Score matching: weight must be vsd or dmd, got {self.weight!r}.")
-        require(self.critic_weight in ("eps", "vsd"), f"critic_weight must be eps or vsd, got {self.critic_weight!r}.")
-        require(
-            0 <= self.t_min < self.t_max <= 999,
-            f"Score matching: 0 <= t_min < t_max <= 999, got {self.t_min}..{self.t_max}.",
-        )
+        check_fields(self, "Score matching: ")
+        low, high = self.t_min, self.t_max
+        require(0 <= low < high <= 999, f"Score matching: 0 <= t_min < t_max <= 999, got {low}..{high}.")
         require(self.guidance > 0 and self.critic_guidance > 0, "Score matching: guidance must be positive.")
         require(0 <= self.drop <= 1, f"Score matching: drop must lie in 0..1, got {self.drop}.")
-        known = self.features in ("critic", "teacher")
-        require(known, f"Score matching: features must be critic or teacher, got {self.features!r}.")
 
 
 def made(roles, path: Path, batch: Batch, options) -> Tensor:
     """The student's x0 at one of its timesteps, reached by its own steps; only the last one carries gradient."""
-    index = grid_index(batch, len(options.timesteps), column=1)
-    t = torch.tensor(options.timesteps, device=index.device)[index]
+    index, t = student_step(batch, options.timesteps)
     how = "fresh" if options.stochastic else "corrected"
-    y = rollout(roles, path, batch, list(options.timesteps), index, how)
+    y = rollout(roles, path, batch, options.timesteps, index, how)
     return roles("student", y, path.sigma(t), batch.cond)
 
 
@@ -149,12 +124,10 @@ def score_gradient(roles, path: Path, batch: Batch, x0: Tensor, options: ScoreOp
 
     vsd: s^2 (eps_real - eps_fake) = a s (x0_fake - x0_real);  dmd: (x0_fake - x0_real) / mean |x0 - x0_real|.
     """
-    t = options.t_min + (batch.uniform[:, TIME] * (options.t_max - options.t_min + 1)).long()
-    t = t.clamp(max=options.t_max)
+    t = options.t_min + batch.whole(TIME, options.t_max - options.t_min + 1)
     y, sigma = path.noise(x0, batch.fresh("score"), t), path.sigma(t)
-    scales = [torch.full_like(sigma, g) for g in (options.guidance, options.critic_guidance)]
-    real = guided(roles, "teacher", y, sigma, batch.cond, batch.uncond, scales[0])
-    fake = guided(roles, "critic", y, sigma, batch.cond, batch.uncond, scales[1])
+    real = guided(roles, "teacher", y, sigma, batch, options.guidance)
+    fake = guided(roles, "critic", y, sigma, batch, options.critic_guidance)
     if options.weight == "vsd":
         a, s = path.coefficients(t)
         return expand(a * s, x0) * (fake - real)
@@ -168,21 +141,13 @@ def distribution_matching(roles, path: Path, batch: Batch, options: ScoreOptions
     with torch.no_grad():
         gradient = score_gradient(roles, path, batch, x0.detach(), options)
     loss = 0.5 * (x0 - (x0 - gradient).detach()).square().mean()
-    logs = {"score": gradient.square().mean().sqrt(), "made_std": x0.detach().std()}
-    if options.adversarial:
-        fooling = generator_loss(roles, path, batch, x0, clean_end(batch), path.timesteps)
-        loss, logs["fooling"] = loss + options.adversarial * fooling, fooling.detach()
-    return loss, logs
-
-
-def clean_end(batch: Batch) -> Tensor:
-    """t = -1 of every sample: clean pictures."""
-    return torch.full((len(batch),), -1, device=batch.noise.device)
+    fooling, logs = fool(roles, path, batch, x0, batch.clean, path.timesteps, options.adversarial)
+    return loss + fooling, {"score": gradient.square().mean().sqrt(), "made_std": x0.detach().std(), **logs}
 
 
 def made_pair(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[Tensor, Tensor, Tensor]:
     """(the student's pictures, the data's, t = -1), for a discriminator on the frozen teacher."""
-    return made(roles, path, batch, options), batch.x0, clean_end(batch)
+    return made(roles, path, batch, options), batch.x0, batch.clean
 
 
 def denoising(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[Tensor, dict]:
@@ -192,9 +157,10 @@ def denoising(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[T
     """
     with torch.no_grad():
         x0 = made(roles, path, batch, options)
-    t = (batch.uniform[:, TIME] * path.timesteps).long().clamp(max=path.timesteps - 1)
+    t = batch.whole(TIME, path.timesteps)
     y = path.noise(x0, batch.fresh("denoise"), t)
-    cond = dropped(batch.cond, batch.uncond, batch.uniform[:, DROP] < options.drop)
+    drop = batch.uniform[:, DROP] < options.drop
+    cond = {name: torch.where(expand(drop, value), batch.uncond[name], value) for name, value in batch.cond.items()}
     a, s = path.coefficients(t)
     per_x0 = 1 / s if path.flow else a / s  # error of v (flow) or eps (VP) by error of x0
     if options.critic_weight == "vsd":
@@ -203,17 +169,10 @@ def denoising(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[T
     loss = error.square().mean()
     logs = {"critic": loss.detach()}
     if options.adversarial and options.features == "critic":
-        pair = (x0, batch.x0, clean_end(batch))
+        pair = (x0, batch.x0, batch.clean)
         judged, found = discriminate(roles, path, batch, lambda *_: pair, path.timesteps)
         loss, logs = loss + options.judging * judged, logs | found
     return loss, logs
-
-
-def dropped(cond, uncond, drop: Tensor):
-    """The empty prompt where drop [b] says so."""
-    if isinstance(cond, dict):
-        return {key: dropped(cond[key], uncond[key], drop) for key in cond}
-    return torch.where(drop.view(-1, *[1] * (cond.ndim - 1)), uncond, cond)
 
 
 def to_pictures(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[Tensor, dict]:
@@ -221,7 +180,7 @@ def to_pictures(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple
 
     SwiftBrush v2 keeps 5 % of such data ("Ours*") without saying how; DMD's pairs need a teacher's noise for each.
     """
-    t = torch.full((len(batch),), options.timesteps[0], device=batch.noise.device)
+    t = torch.full_like(batch.clean, options.timesteps[0])
     x0 = roles("student", path.noise(batch.x0, batch.noise, t), path.sigma(t), batch.cond)
     loss = distance(x0, batch.x0, "l2")
     return loss, {"to_pictures": loss.detach()}

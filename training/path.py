@@ -56,9 +56,9 @@ class Path:
             return 1 - sigma, sigma
         return 1 / (1 + sigma**2).sqrt(), sigma / (1 + sigma**2).sqrt()
 
-    def start(self, noise: Tensor, t: Tensor) -> Tensor:
-        """Pure noise as the input at t: the papers' x_t = eps, also below the top (the unit start)."""
-        return noise if self.flow else noise * expand((1 + self.sigma(t) ** 2).sqrt(), noise)
+    def from_paper(self, x: Tensor, t: Tensor) -> Tensor:
+        """y from the papers' x_t. Of pure noise it is the input at t, also below the top (the unit start)."""
+        return x if self.flow else x * expand((1 + self.sigma(t) ** 2).sqrt(), x)
 
     def renoise(self, y: Tensor, noise: Tensor, t: Tensor, s: Tensor) -> Tensor:
         """From t up to s >= t with fresh noise: r y + sqrt(sigma_s^2 - (r sigma_t)^2) z with r = alpha_s / alpha_t."""

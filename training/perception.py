@@ -7,14 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .batch import Batch
+from .batch import CHANCE, Batch
 from .config import require
 from .matching import check_timesteps
 from .path import Path
 from .rewards import soft_iou
-from .rollout import grid_index
-
-CHANCE = 5  # which of a sample's random numbers seeds the segmenter's own sampling
+from .rollout import student_step
 
 
 @dataclass(frozen=True)
@@ -61,15 +59,14 @@ def perception(
         "This loss needs pictures with masks, and the data has none. Give FewStepDataset a folder with pictures that "
         "have an alpha channel or a name.mask.png beside name.png.",
     )
-    index = grid_index(batch, len(options.timesteps), column=1)
-    t = torch.tensor(options.timesteps, device=index.device)[index]
+    _, t = student_step(batch, options.timesteps)
     x0 = roles("student", path.noise(batch.x0, batch.noise, t), path.sigma(t), batch.cond)
     pictures = decode(x0)
     found = batch.instances(*pictures.shape[-2:])
     masked = [i for i, instances in enumerate(found) if len(instances)]
     if not masked:
         return 0.0 * x0.sum(), {}
-    seed = int(batch.uniform[0, CHANCE] * 2**31)
+    seed = int(batch.uniform[0, CHANCE] * 2**31)  # the segmenter draws samples of its own
     loss = critic(pictures[masked], [found[i] for i in masked], seed)
     return loss, {"perception": loss.detach()}
 

@@ -1,31 +1,24 @@
 """The student's own few steps from pure noise, as at sampling time, without gradient."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from .batch import Batch
+from ..samplers.schedule import expand
+from .batch import STEP, Batch
 from .path import Path
 
 
-def rows(value, keep: Tensor):
-    """Some samples of a conditioning."""
-    return {key: rows(inner, keep) for key, inner in value.items()} if isinstance(value, dict) else value[keep]
-
-
-def grid_index(batch: Batch, count: int, column: int = 0) -> Tensor:
-    """Which of `count` student timesteps each sample stands on, [b]."""
-    return (batch.uniform[:, column] * count).long().clamp(max=count - 1)
+def student_step(batch: Batch, timesteps: Sequence[int], column: int = STEP) -> tuple[Tensor, Tensor]:
+    """(which of the student's timesteps each sample stands on, that timestep), both [b]."""
+    index = batch.whole(column, len(timesteps))
+    return index, torch.tensor(timesteps, device=index.device)[index]
 
 
 @torch.no_grad()
 def rollout(
-    roles,
-    path: Path,
-    batch: Batch,
-    timesteps: list[int],
-    index: Tensor,
-    how: str = "corrected",
-    role: str = "student",
+    roles, path: Path, batch: Batch, timesteps: Sequence[int], index: Tensor, how="corrected", role="student"
 ) -> Tensor:
     """y at timesteps[index] of each sample, reached from noise by the student. index 0 is the start: nothing is run.
 
@@ -34,11 +27,11 @@ def rollout(
     samples that go on are computed.
     """
     grid = torch.tensor(timesteps, device=index.device)
-    y = path.start(batch.noise, grid[:1].expand(len(index)))
+    y = path.from_paper(batch.noise, grid[:1].expand(len(index)))
     for step in range(int(index.max())):
         going = torch.nonzero(index > step).flatten()
-        t, s = grid[step].expand(len(going)), grid[step + 1].expand(len(going))
-        x0 = roles(role, y[going], path.sigma(t), rows(batch.cond, going))
+        t, s = (grid[n].expand(len(going)) for n in (step, step + 1))
+        x0 = roles(role, y[going], path.sigma(t), {name: value[going] for name, value in batch.cond.items()})
         if how == "fresh":
             eps = batch.fresh(f"rollout-{step}")[going]
         elif how == "corrected":
@@ -51,5 +44,4 @@ def rollout(
 
 def own_noise(path: Path, noise: Tensor, y: Tensor, x0: Tensor, t: Tensor) -> Tensor:
     """The trajectory's own noise: the drawn one at the top (noise correction), below it eps(y, x0, t)."""
-    top = (t == path.timesteps - 1).view(-1, *[1] * (y.ndim - 1))
-    return torch.where(top, noise, path.eps(y, x0, t))
+    return torch.where(expand(t == path.timesteps - 1, y), noise, path.eps(y, x0, t))

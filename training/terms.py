@@ -5,21 +5,17 @@ eps, v and flow models share one line of mathematics.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ..samplers.lcm import boundary_scalings
 from ..samplers.schedule import expand, segment_floors
-from .adversarial import generator_loss
-from .batch import Batch
-from .config import require
+from .adversarial import fool
+from .batch import END, GUIDANCE, TIME, Batch
+from .config import check_fields, require
 from .path import Path
-
-SOLVERS = ("ddim", "dpmsolver", "dpmsolver++", "data")
-ENDS = ("clean", "floor", "random")
-# Which of a sample's random numbers says what.
-TIME, GUIDANCE, END, LEVEL, DROP = range(5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +32,17 @@ class ConsistencyOptions:
 
     skip: int = 20  # timesteps between the two points of the trajectory (the paper's k)
     grid: int = 50  # points of the training grid, 50 = timesteps 19, 39, ..., 999
-    solver: str = "ddim"  # of the teacher's ODE; "data": no teacher, s has the picture's own noise
+    # Of the teacher's ODE; data: no teacher, s has the picture's own noise.
+    solver: Literal["ddim", "dpmsolver", "dpmsolver++", "data"] = "ddim"
     solver_steps: int = 1  # steps of the solver within one skip; more for long skips
     guidance_min: float = 8.5  # usual guidance scale (the papers' w + 1) baked into the student, drawn uniformly
     guidance_max: float = 8.5  # LCM-LoRA fixes w = 7.5; LCM draws w in 2..14
-    loss: str = "huber"  # "huber" or "l2"
+    loss: Literal["huber", "l2"] = "huber"
     huber_c: float = 0.001
-    target: str = "student"  # "student" (stop-gradient, as LCM-LoRA) or "ema" (as LCM)
+    target: Literal["student", "ema"] = "student"  # stop-gradient, as LCM-LoRA; or the moving average, as LCM
     boundary: bool = True  # c_skip, c_out of the paper; for jumps to the clean end only
     segments: int = 1  # k: jumps end inside the segment of t
-    end: str = "clean"  # "clean" (x0), "floor" (of the segment) or "random" (between floor and s)
+    end: Literal["clean", "floor", "random"] = "clean"  # x0, the segment's floor, or between floor and s
     teacher: str = "teacher"  # or "previous": the student of the phase before
     perturbation: float = 0.0  # offset noise: eps + c randn(b, c, 1, 1); Hyper-SD gives no value, 0.05-0.1 is usual
     distance: float = 1.0  # weight of d
@@ -53,29 +50,15 @@ class ConsistencyOptions:
     guidance_embedding: bool = False  # LCM: student and target are told w = guidance - 1; full weights only
 
     def __post_init__(self):
-        require(
-            1 <= self.grid <= 1000 and 1000 % self.grid == 0,
-            f"LCM: grid must divide 1000, got {self.grid}. 50 is usual.",
-        )
-        stride = 1000 // self.grid
-        require(
-            self.skip >= stride and self.skip % stride == 0,
-            f"LCM: skip must be a multiple of {stride} (a step of the grid of {self.grid}), got {self.skip}.",
-        )
-        require(self.solver_steps >= 1, f"LCM: solver_steps must be at least 1, got {self.solver_steps}.")
-        require(
-            0 < self.guidance_min <= self.guidance_max,
-            f"LCM: guidance needs 0 < min <= max, got {self.guidance_min}..{self.guidance_max}. 1 is no guidance.",
-        )
-        require(self.loss in ("huber", "l2"), f"LCM: loss must be huber or l2, got {self.loss!r}.")
-        require(self.huber_c > 0, f"LCM: huber_c must be positive, got {self.huber_c}.")
-        require(self.target in ("student", "ema"), f"LCM: target must be student or ema, got {self.target!r}.")
-        require(self.solver in SOLVERS, f"LCM: solver must be one of {', '.join(SOLVERS)}, got {self.solver!r}.")
-        require(self.end in ENDS, f"LCM: end must be one of {', '.join(ENDS)}, got {self.end!r}.")
-        require(
-            1 <= self.segments <= self.grid,
-            f"TSCD: segments must lie in 1..{self.grid} (the grid's points), got {self.segments}.",
-        )
+        grid, skip, low, high = self.grid, self.skip, self.guidance_min, self.guidance_max
+        require(1 <= grid <= 1000 and 1000 % grid == 0, f"LCM: grid must divide 1000, got {grid}. 50 is usual.")
+        stride = 1000 // grid
+        whose = f"LCM: skip must be a multiple of {stride} (a step of the grid of {grid}), got {skip}."
+        require(skip >= stride and skip % stride == 0, whose)
+        require(0 < low <= high, f"LCM: guidance needs 0 < min <= max, got {low}..{high}. 1 is no guidance.")
+        check_fields(self, "LCM: ", counts=("solver_steps",), positive=("huber_c",))
+        inside = 1 <= self.segments <= grid
+        require(inside, f"TSCD: segments must lie in 1..{grid} (the grid's points), got {self.segments}.")
         require(self.end != "clean" or self.segments == 1, "TSCD: only a single segment can end at the clean picture.")
 
 
@@ -87,46 +70,28 @@ def distance(a: Tensor, b: Tensor, kind: str, c: float = 0.001) -> Tensor:
     return ((difference.square() + c**2).sqrt() - c).mean()
 
 
-def join(first, second):
-    """Two conditionings as one doubled batch: tensors are concatenated, dicts key by key."""
-    if isinstance(first, dict):
-        return {key: join(first[key], second[key]) for key in first}
-    return torch.cat([first, second])
-
-
-def guided(roles, role: str, y: Tensor, sigma: Tensor, cond, uncond, scale: Tensor) -> Tensor:
-    """Classifier-free guidance x0_u + scale (x0_c - x0_u), both in one doubled batch. scale: [b]."""
+def guided(roles, role: str, y: Tensor, sigma: Tensor, batch: Batch, scale: Tensor | float) -> Tensor:
+    """Classifier-free guidance x0_u + scale (x0_c - x0_u), both in one doubled batch. scale: [b], or one for all."""
+    scale = torch.as_tensor(scale, dtype=sigma.dtype, device=sigma.device)
     if bool((scale == 1).all()):
-        return roles(role, y, sigma, cond)
-    x0_c, x0_u = roles(role, torch.cat([y, y]), torch.cat([sigma, sigma]), join(cond, uncond)).chunk(2)
+        return roles(role, y, sigma, batch.cond)
+    both = {name: torch.cat([value, batch.uncond[name]]) for name, value in batch.cond.items()}
+    x0_c, x0_u = roles(role, torch.cat([y, y]), torch.cat([sigma, sigma]), both).chunk(2)
     return x0_u + expand(scale, y) * (x0_c - x0_u)
 
 
 def solve(
-    roles,
-    path: Path,
-    batch: Batch,
-    y: Tensor,
-    t: Tensor,
-    s: Tensor,
-    scale: Tensor,
-    steps: int,
-    role: str = "teacher",
-    solver: str = "ddim",
+    roles, path: Path, batch: Batch, y: Tensor, t: Tensor, s: Tensor, scale, steps: int, role="teacher", solver="ddim"
 ) -> Tensor:
     """The teacher's guided ODE from t to s in `steps` solver steps, evenly spaced in timesteps; s = -1 ends on x0."""
 
     def x0_at(y: Tensor, t: Tensor) -> Tensor:
-        return guided(roles, role, y, path.sigma(t), batch.cond, batch.uncond, scale)
+        return guided(roles, role, y, path.sigma(t), batch, scale)
 
     for step in range(steps):
-        here = t + ((s - t) * step) // steps
-        there = t + ((s - t) * (step + 1)) // steps
+        here, there = (t + (s - t) * n // steps for n in (step, step + 1))
         x0 = x0_at(y, here)
-        if solver == "ddim":
-            y = path.move(y, x0, here, there)
-        else:
-            y = midpoint(path, y, x0, x0_at, here, there, solver)
+        y = path.move(y, x0, here, there) if solver == "ddim" else midpoint(path, y, x0, x0_at, here, there, solver)
     return y
 
 
@@ -146,48 +111,49 @@ def midpoint(path: Path, y: Tensor, x0: Tensor, x0_at, t: Tensor, s: Tensor, sol
 
 
 def floor_of(t: Tensor, options: ConsistencyOptions) -> Tensor:
-    """The lower boundary of the segment that holds t [b]: the largest one below t."""
+    """t_b: the lower boundary of the segment that holds t [b], the largest one below t."""
     starts = torch.tensor(segment_floors(options.segments, options.grid), device=t.device)
     return starts[(torch.searchsorted(starts, t) - 1).clamp(min=0)]
 
 
-def consistency_function(roles, role: str, path: Path, y: Tensor, t: Tensor, cond, boundary: bool) -> Tensor:
-    """f(x_t, c, t) = c_skip(t) x_t + c_out(t) x0(x_t, c, t); x0 alone without the boundary condition."""
-    x0 = roles(role, y, path.sigma(t), cond)
-    if not boundary:
-        return x0
-    c_skip, c_out = boundary_scalings(t.float())
-    return expand(c_skip, y) * path.paper_x(y, t) + expand(c_out, y) * x0
-
-
-def jump(roles, role: str, path: Path, y: Tensor, t: Tensor, end: Tensor, cond, options: ConsistencyOptions) -> Tensor:
-    """From t to end in one step of that role: f(x_t) for the clean end, else the DDIM jump Psi(x_t, f(x_t), end)."""
-    if options.end == "clean":
-        return consistency_function(roles, role, path, y, t, cond, options.boundary)
-    return path.paper_x(path.move(y, roles(role, y, path.sigma(t), cond), t, end), end)
-
-
 def trajectory(path: Path, batch: Batch, options: ConsistencyOptions) -> tuple[Tensor, Tensor, Tensor]:
     """(t, s, end) [b] of each sample: t_n on the grid, s = t_n - skip not below its segment, t_end in [t_b, s]."""
-    stride = path.timesteps // options.grid
-    index = (batch.uniform[:, TIME] * options.grid).long().clamp(max=options.grid - 1)
-    t = (index + 1) * stride - 1
+    t = (batch.whole(TIME, options.grid) + 1) * (path.timesteps // options.grid) - 1
     floor = floor_of(t, options)
     s = torch.maximum(t - options.skip, floor)
     if options.end == "clean":
-        return t, s, torch.full_like(t, -1)
-    if options.end == "floor":
-        return t, s, floor
-    return t, s, floor + (batch.uniform[:, END] * (s - floor + 1)).long().clamp(max=(s - floor).max())
+        return t, s, batch.clean
+    return t, s, floor if options.end == "floor" else floor + batch.whole(END, s - floor + 1)
+
+
+def jump(roles, role: str, path: Path, y: Tensor, t: Tensor, end: Tensor, cond, options: ConsistencyOptions) -> Tensor:
+    """From t to end in one step of that role: the DDIM jump Psi(x_t, x0(x_t, c, t), end), which at the clean end is x0.
+
+    With the boundary condition of LCM: f(x_t, c, t) = c_skip(t) x_t + c_out(t) x0(x_t, c, t).
+    """
+    x0 = roles(role, y, path.sigma(t), cond)
+    if options.end != "clean":
+        return path.paper_x(path.move(y, x0, t, end), end)
+    if not options.boundary:
+        return x0
+    c_skip, c_out = (expand(scaling, y) for scaling in boundary_scalings(t.float()))
+    return c_skip * path.paper_x(y, t) + c_out * x0
+
+
+def perturbed(batch: Batch, strength: float) -> Tensor:
+    """Offset noise: eps + c z with one unit z per channel. Source: Hyper-SD, section 3.1."""
+    if not strength:
+        return batch.noise
+    z = batch.fresh("offset").mean((-1, -2), keepdim=True) * batch.noise[0, 0].numel() ** 0.5
+    return batch.noise + strength * z
 
 
 def consistency_pair(roles, path: Path, batch: Batch, options: ConsistencyOptions) -> tuple[Tensor, Tensor, Tensor]:
     """(student's jump, target's jump without gradient, end): both in the papers' coordinates at the timesteps end."""
     t, s, end = trajectory(path, batch, options)
     scale = options.guidance_min + batch.uniform[:, GUIDANCE] * (options.guidance_max - options.guidance_min)
-    noise = perturbed(batch, options.perturbation)
-
     cond = {**batch.cond, "w": scale - 1} if options.guidance_embedding else batch.cond
+    noise = perturbed(batch, options.perturbation)
     y_t = path.noise(batch.x0, noise, t)
     with torch.no_grad():
         if options.solver == "data":
@@ -200,23 +166,10 @@ def consistency_pair(roles, path: Path, batch: Batch, options: ConsistencyOption
     return jump(roles, "student", path, y_t, t, end, cond, options), target, end
 
 
-def perturbed(batch: Batch, strength: float) -> Tensor:
-    """Offset noise: eps + c z with one z per channel. Source: Hyper-SD, section 3.1."""
-    if not strength:
-        return batch.noise
-    return (
-        batch.noise + strength * batch.fresh("offset").mean((-1, -2), keepdim=True) * batch.noise[0, 0].numel() ** 0.5
-    )
-
-
 def consistency(roles, path: Path, batch: Batch, options: ConsistencyOptions) -> tuple[Tensor, dict]:
     """weight d(student's jump, target's jump) + weight adversarial."""
     predicted, target, end = consistency_pair(roles, path, batch, options)
-    loss = distance(predicted, target, options.loss, options.huber_c)
-    logs = {"consistency": loss.detach()}
-    if options.adversarial:
-        fooling = generator_loss(roles, path, batch, predicted, end, 1000 // options.segments)
-        loss, logs["fooling"] = options.distance * loss + options.adversarial * fooling, fooling.detach()
-    elif options.distance != 1:
-        loss = options.distance * loss
-    return loss, logs
+    found = distance(predicted, target, options.loss, options.huber_c)
+    window = path.timesteps // options.segments
+    fooling, logs = fool(roles, path, batch, predicted, end, window, options.adversarial)
+    return options.distance * found + fooling, {"consistency": found.detach(), **logs}
