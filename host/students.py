@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..samplers.guidance_embedding import WIDTH, GuidedTimestep
 from ..training.config import require
 from ..training.data import Examples, make_batch
-from ..training.full_roles import FullRoles, GuidanceEmbedding
+from ..training.guidance_embedding import GuidanceEmbedding
 from ..training.roles import DISCRIMINATOR, LoraRoles, checkpoint_blocks
 from ..weights import keys
 from . import layers, loras, merging, models, over
@@ -60,7 +60,7 @@ def roles_of(job, copy: models.TrainingCopy, examples: Examples) -> LoraRoles:
     else:
         lone = {DISCRIMINATOR, "critic"} if config.train == "full" else {DISCRIMINATOR}
         wholes = whole_networks(job, copy, [role for role in names if role not in lone])
-        roles = FullRoles(wholes, *base, tuple(role for role in names if role not in wholes), config.seed)
+        roles = LoraRoles(*base, tuple(role for role in names if role not in wholes), config.seed, wholes)
     nets = {role: net for role, (net, _) in wholes.items()}
     if config.gradient_checkpointing:
         checkpoint_blocks(roles, [layer for net in (copy.net, *nets.values()) for layer in models.unet_layers(net)])

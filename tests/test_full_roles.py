@@ -10,7 +10,7 @@ from fewstep.samplers.guidance_embedding import GuidedTimestep
 from fewstep.training import methods
 from fewstep.training.config import TrainConfig
 from fewstep.training.data import make_batch
-from fewstep.training.full_roles import FullRoles, GuidanceEmbedding
+from fewstep.training.guidance_embedding import GuidanceEmbedding
 from fewstep.training.heldout import HeldOut
 from fewstep.training.loop import Trainer
 from fewstep.training.matching import (
@@ -30,12 +30,12 @@ TARGETS = ["first", "block.1", "block.3"]
 FREE = {"guidance_min": 1.0, "guidance_max": 3.0}
 
 
-def full_roles(wholes=("student", "target"), adapters=("critic",), checkpointed=False) -> FullRoles:
+def full_roles(wholes=("student", "target"), adapters=("critic",), checkpointed=False) -> LoraRoles:
     torch.manual_seed(0)
     net = Net()
     nets = {role: copy.deepcopy(net) for role in wholes}
     found = {role: (whole, whole.__call__) for role, whole in nets.items()}
-    roles = FullRoles(found, net, net.__call__, TARGETS, 4, 4.0, adapters)
+    roles = LoraRoles(net, net.__call__, TARGETS, 4, 4.0, adapters, wholes=found)
     if checkpointed:
         checkpoint_blocks(roles, [net.block, *(whole.block for whole in nets.values())])
     return roles

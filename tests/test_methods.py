@@ -20,6 +20,7 @@ from fewstep.training.heldout import HeldOut
 from fewstep.training.loop import Trainer
 from fewstep.training.matching import ReconstructionOptions, ScoreOptions
 from fewstep.training.methods import ScoreMethodOptions, TSCDOptions
+from fewstep.training.on_pictures import with_feedback
 from fewstep.training.path import Path
 from fewstep.training.roles import ModuleRoles
 from fewstep.training.rollout import rollout
@@ -388,16 +389,20 @@ def test_a_sum_of_methods_has_the_terms_of_both():
     student, critic = both.turns
     assert [weight for _, weight in student.terms] == [1.0, 0.5] and critic.role == "critic"
     assert set(both.roles) == {"student", "target", "critic"} and both.pictures
+    rewarded = with_feedback(second, FeedbackOptions(weight=3.0), lambda pictures, prompts: pictures)
+    assert [weight for _, weight in methods.total(first, rewarded, 0.5).on_pictures] == [1.5]
 
 
 def test_phases_take_turns_without_gap_or_overlap():
-    method = methods.tscd(TSCDOptions(phase_steps=(3, 2, 2, 1)))
+    method = methods.tscd(TSCDOptions(phase_steps=(3, 2, 2, 1), previous=True))
     due = [
         [t.terms[0][0].keywords["options"].segments for t in method.turns if t.role == "student" and t.due(n)]
         for n in range(10)
     ]
     assert due == [[8], [8], [8], [4], [4], [2], [2], [1], [1], [1]]
-    assert method.handovers == (3, 5, 7)
+    assert method.handovers == (3, 5, 7) and "previous" in method.roles
+    plain = methods.tscd(TSCDOptions())
+    assert not plain.handovers and plain.roles == ("student", "target", "discriminator")
 
 
 def test_the_held_out_error_falls_with_training_and_is_zero_for_a_perfect_student(tmp_path):

@@ -78,7 +78,7 @@ def test_a_batch_in_buckets_does_not_depend_on_how_many_processes_share_it():
             assert torch.equal(getattr(whole, name), torch.cat([getattr(part, name) for part in parts]))
         assert torch.equal(whole.cond["label"], torch.cat([part.cond["label"] for part in parts]))
         assert torch.equal(whole.uncond["label"], -whole.cond["label"])
-        assert whole.draw("more").shape == whole.latents.shape
+        assert whole.fresh("more").shape == whole.latents.shape
         assert torch.equal(whole.latents[:, 0, 0, 0].long(), whole.cond["label"][:, 0])
     with pytest.raises(ValueError, match="several batches"):
         make_batch(data, 7, 8, 8, CPU, whole=12)

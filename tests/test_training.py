@@ -318,9 +318,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(t
         return (loss * float("nan") if explode.calls == 4 else loss), logs
 
     explode.calls = 0
-    method = Method(
-        "LCM", ConsistencyOptions(**OPTIONS), (Turn("student", ((explode, 1.0),)),), ("student",), "lcm", "lcm"
-    )
+    method = Method("LCM", ConsistencyOptions(**OPTIONS), (Turn("student", ((explode, 1.0),)),), "lcm", "lcm")
     run = trainer(tmp_path, 10, method=method)
     with pytest.raises(NonFiniteLoss, match="step 4.*lower the learning rate"):
         run.run()
@@ -373,7 +371,7 @@ def test_a_turn_that_is_not_due_costs_nothing(tmp_path):
         Turn("student", ((partial(count, "student"), 1.0),), every=3),
         Turn("critic", ((partial(count, "critic"), 1.0),)),
     )
-    method = Method("two", ConsistencyOptions(), turns, ("student", "critic"), "lcm", "lcm")
+    method = Method("two", ConsistencyOptions(), turns, "lcm", "lcm")
     trainer(tmp_path, 6, method=method, ema_decay=0.0, names=("student", "critic")).run()
     assert calls == {"student": 2, "critic": 6}
 

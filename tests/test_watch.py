@@ -83,7 +83,7 @@ def test_a_critic_that_is_not_a_number_is_named(tmp_path):
     method = methods.swiftbrush(ScoreMethodOptions(score=SCORE, student_every=5))
     with pytest.raises(NonFiniteLoss, match="gradient norm became nan|loss became nan"):
         trainer(tmp_path, method, roles, 5).run()
-    critic_first = Method("x", SCORE, method.turns[1:], ("critic",), "lcm", "trailing")
+    critic_first = Method("x", SCORE, method.turns[1:], "lcm", "trailing")
     with pytest.raises(NonFiniteLoss, match="critic's loss became nan.*lower critic_rate"):
         trainer(tmp_path / "critic", critic_first, roles, 5).run()
 
@@ -101,7 +101,7 @@ def adversarial_method(judged: ConsistencyOptions) -> Method:
         Turn("student", ((partial(consistency, options=judged), 1.0),)),
         Turn("discriminator", ((judge, 1.0),), learning_rate=1e-2),
     )
-    return Method("GAN", judged, turns, ("student", "target", "discriminator"), "tcd", "lcm")
+    return Method("GAN", judged, turns, "tcd", "lcm")
 
 
 def test_a_discriminator_that_wins_outright_stops_the_run(tmp_path):

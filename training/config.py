@@ -23,10 +23,16 @@ def require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
-def check_fields(options, who: str = "", counts: tuple[str, ...] = (), positive: tuple[str, ...] = ()) -> None:
-    """Refuse, in a dataclass, what a field's Literal does not offer, counts below 1, and what is not positive.
+def check_fields(
+    options,
+    who: str = "",
+    counts: tuple[str, ...] = (),
+    positive: tuple[str, ...] = (),
+    falling: tuple[str, ...] = (),
+) -> None:
+    """Refuse, in a dataclass, what a field's Literal does not offer; counts: fields of at least 1; positive: above 0.
 
-    who: what the sentences begin with.
+    falling: lists of the student's timesteps. who: what the sentences begin with.
     """
     for field in fields(options):
         name, value = who + field.name, getattr(options, field.name)
@@ -34,6 +40,10 @@ def check_fields(options, who: str = "", counts: tuple[str, ...] = (), positive:
             offered = get_args(field.type)
             either = " or ".join(offered) if len(offered) == 2 else f"one of {', '.join(offered)}"
             require(value in offered, f"{name} must be {either}, got {value!r}.")
+        if field.name in falling:
+            inside = bool(value) and value[0] <= 999 and value[-1] >= 0
+            falls = inside and all(a > b for a, b in zip(value, value[1:]))
+            require(falls, f"{name} must fall within 999..0, got {list(value)}.")
         require(field.name not in counts or value >= 1, f"{name} must be at least 1, got {value}.")
         require(field.name not in positive or value > 0, f"{name} must be positive, got {value}.")
 

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .batch import Batch
-from .config import require
-from .matching import check_timesteps, made
+from .config import check_fields, require
+from .matching import made
 from .path import Path
 
 
@@ -29,7 +29,7 @@ class FeedbackOptions:
     fade_steps: int = 0  # the weight falls linearly to zero at this step; 0: it stays
 
     def __post_init__(self):
-        check_timesteps(self.timesteps, "Feedback")
+        check_fields(self, "Feedback: ", falling=("timesteps",))
         require(self.fade_steps >= 0, f"Feedback: fade_steps must not be negative, got {self.fade_steps}.")
 
     def fading(self, step: int) -> float:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -18,8 +19,6 @@ from .methods import Method, Turn
 from .path import Path
 from .roles import update_average
 from .watch import RATES, DeadRun, Watch
-
-PACED = 51  # recent steps that the time left is told from
 
 
 class NonFiniteLoss(RuntimeError):
@@ -56,13 +55,14 @@ class Trainer:
         """Train from the folder's newest state (or from nothing) to config.steps."""
         self.resume()
         saved, every, watch = self.step, self.config.save_every, Watch.of(self.folder.metrics())
-        took: deque[float] = deque(maxlen=PACED)
+        took: deque[float] = deque(maxlen=51)  # seconds of the recent steps, which tell the time left
         try:
             while self.step < self.config.steps:
                 record = self.train_step()
                 self.step += 1
                 took.append(record["seconds"])
-                record["left_s"] = round(pace(took) * (self.config.steps - self.step), 1)
+                recent = list(took)[1:] or took  # the oldest is in a short run the first, which warms up
+                record["left_s"] = round(fmean(recent) * (self.config.steps - self.step), 1)
                 self.folder.log(record)
                 watch.see(record)
                 self.on_step(self.step, record)
@@ -83,26 +83,26 @@ class Trainer:
         self.step, tensors = self.folder.load()
         if tensors:
             states.unpack(tensors, self.kept(), self.optimizers)
-            if self.scaler.is_enabled() and "scaler.scale" in tensors:
-                self.scaler.update(new_scale=tensors["scaler.scale"].to(self.device))
+            scaler = self.scaler.state_dict()
+            found = {name: type(value)(tensors.get(f"scaler.{name}", value)) for name, value in scaler.items()}
+            self.scaler.load_state_dict(found)
         self.folder.write_config(settings)
 
     def kept(self) -> dict[str, dict[str, Tensor]]:
         """The roles that a state holds: the trained ones, the moving average and the student of the phase before."""
-        kept = {**self.parameters, "target": self.averaged} if self.averaged else dict(self.parameters)
-        return {**kept, "previous": self.roles.parameters("previous")} if self.method.keeps_previous else kept
+        average = {"target": self.averaged} if self.averaged else {}
+        previous = {"previous": self.roles.parameters("previous")} if self.method.handovers else {}
+        return {**self.parameters, **average, **previous}
 
     def save(self) -> int:
-        packed = states.pack(self.kept(), self.optimizers)
-        if self.scaler.is_enabled():
-            packed["scaler.scale"] = torch.tensor(self.scaler.get_scale())
-        self.folder.save(self.step, packed, self.config.keep_last)
+        scaler = {f"scaler.{name}": torch.tensor(value) for name, value in self.scaler.state_dict().items()}
+        self.folder.save(self.step, {**states.pack(self.kept(), self.optimizers), **scaler}, self.config.keep_last)
         return self.step
 
     def train_step(self) -> dict:
         """All turns that are due, then the moving average. A turn that is not due costs nothing."""
         started, record = time.perf_counter(), {"step": self.step + 1}
-        if self.method.keeps_previous and self.step in self.method.handovers:
+        if self.step in self.method.handovers:
             self.roles.copy("student", "previous")
         for number, turn in enumerate(self.method.turns):
             if turn.due(self.step):
@@ -115,7 +115,7 @@ class Trainer:
 
     def take(self, turn: Turn, stream: str) -> dict:
         """Forward and backward of every term on every micro-batch, then one optimizer step for the turn's role."""
-        optimizer, parameters = self.optimizers[turn.role], list(self.parameters[turn.role].values())
+        optimizer, size = self.optimizers[turn.role], self.config.batch_size
         logs: dict[str, float] = {}
         rate = self.config.rate(self.step, turn.learning_rate)
         for group in optimizer.param_groups:
@@ -123,19 +123,19 @@ class Trainer:
         optimizer.zero_grad(set_to_none=True)
         for micro in range(self.config.accumulate):
             self.on_micro()
-            for name, value in self.accumulate(turn, self.batch(micro, stream)).items():
+            first = (self.step * self.config.accumulate + micro) * size
+            batch = make_batch(self.examples, self.config.seed, first, size, self.device, self.step, stream)
+            for name, value in self.accumulate(turn, batch).items():
                 logs[name] = logs.get(name, 0.0) + value / self.config.accumulate
         self.scaler.unscale_(optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
-        if not self.scaler.is_enabled():  # a scaler skips the step of an overflow by itself
-            self.require_finite(turn.role, "gradient norm", float(norm))
+        norm = float(torch.nn.utils.clip_grad_norm_(list(self.parameters[turn.role].values()), self.config.clip))
+        if self.scaler.get_scale() <= 1:  # above, the scaler answers an overflow by itself; 1 is also that of none
+            self.require_finite(turn.role, "gradient norm", norm)
         self.scaler.step(optimizer)
         self.scaler.update()
-        if self.scaler.is_enabled() and self.scaler.get_scale() < 1:
-            self.require_finite(turn.role, "gradient norm", math.inf)  # it overflowed at every scale
         optimizer.zero_grad(set_to_none=True)
         rates = {"learning_rate": rate} if turn.learning_rate is None else {}
-        return {**logs, f"{turn.role}_gradient": float(norm), **rates}
+        return {**logs, f"{turn.role}_gradient": norm, **rates}
 
     def accumulate(self, turn: Turn, batch) -> dict[str, float]:
         """Backward term by term, so that one graph is alive at a time."""
@@ -159,23 +159,10 @@ class Trainer:
                 f"lower {rate}, or use bf16 or fp32, and resume."
             )
 
-    def batch(self, micro: int, stream: str):
-        size = self.config.batch_size
-        start = (self.step * self.config.accumulate + micro) * size
-        return make_batch(self.examples, self.config.seed, start, size, self.device, self.step, stream)
-
     def autocast(self):
-        if self.config.precision == "fp32":
-            return nullcontext()
-        kind = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.config.precision]
+        kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.config.precision)
         # Without its cache: older torch keeps casts made under no_grad (the target's), and the student loses its graph.
-        return torch.autocast(self.device.type, dtype=kind, cache_enabled=False)
-
-
-def pace(took: deque[float]) -> float:
-    """Seconds a step: the mean of the recent ones but the oldest, which in a short run is the first and warms up."""
-    recent = list(took)[1:] or took
-    return sum(recent) / len(recent)
+        return torch.autocast(self.device.type, dtype=kind, cache_enabled=False) if kind else nullcontext()
 
 
 def make_scaler(precision: str, device: torch.device):

@@ -15,12 +15,6 @@ from .rollout import own_noise, rollout, student_step
 from .terms import distance, guided, solve
 
 
-def check_timesteps(timesteps: tuple[int, ...], name: str) -> None:
-    falling = all(a > b for a, b in zip(timesteps, timesteps[1:]))
-    inside = bool(timesteps) and timesteps[0] <= 999 and timesteps[-1] >= 0
-    require(falling and inside, f"{name}: timesteps must fall within 999..0, got {list(timesteps)}.")
-
-
 @dataclass(frozen=True, kw_only=True)
 class ReconstructionOptions:
     """Imagine Flash (Kohler et al. 2024), sections 3.1-3.2. gamma(t), k and the loss weights are not published.
@@ -42,8 +36,8 @@ class ReconstructionOptions:
     adversarial: float = 0.0
 
     def __post_init__(self):
-        check_timesteps(self.timesteps, "Imagine Flash")
-        check_fields(self, "Imagine Flash: ", counts=("teacher_steps",), positive=("gamma_power",))
+        checked = {"counts": ("teacher_steps",), "positive": ("gamma_power",), "falling": ("timesteps",)}
+        check_fields(self, "Imagine Flash: ", **checked)
         require(0 < self.gamma_max <= 999, f"Imagine Flash: gamma_max must lie in 1..999, got {self.gamma_max}.")
         require(self.guidance > 0, f"Imagine Flash: guidance must be positive, got {self.guidance}. 1 is no guidance.")
 
@@ -103,8 +97,7 @@ class ScoreOptions:
     judging: float = 0.01  # weight of the discriminator's loss in the critic's; DMD2's value for SDXL
 
     def __post_init__(self):
-        check_timesteps(self.timesteps, "Score matching")
-        check_fields(self, "Score matching: ")
+        check_fields(self, "Score matching: ", falling=("timesteps",))
         low, high = self.t_min, self.t_max
         require(0 <= low < high <= 999, f"Score matching: 0 <= t_min < t_max <= 999, got {low}..{high}.")
         require(self.guidance > 0 and self.critic_guidance > 0, "Score matching: guidance must be positive.")

@@ -1,29 +1,27 @@
 """Methods: tables of turns."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate
 
+from . import matching
 from .adversarial import discriminate
-from .config import require
-from .matching import (
-    ReconstructionOptions,
-    ScoreOptions,
-    denoising,
-    distribution_matching,
-    made_pair,
-    reconstruction,
-    reconstruction_pair,
-    to_pictures,
-)
+from .config import check_fields, require
+from .matching import ReconstructionOptions, ScoreOptions
 from .terms import ConsistencyOptions, consistency, consistency_pair
 from .turns import Method, Turn, one_term
 
 
+def judging(pair: Callable, options: object, rate: float, window: int = 1000, **when) -> Turn:
+    """The discriminator's turn on pair(roles, path, batch, options) -> (fake, real, t)."""
+    judge = partial(discriminate, pair=partial(pair, options=options), window=window)
+    return Turn("discriminator", ((judge, 1.0),), learning_rate=rate, **when)
+
+
 def lcm(options: ConsistencyOptions) -> Method:
     """LCM / LCM-LoRA: one student, one term; the target is the student itself or its moving average."""
-    return Method(
-        "LCM", options, (one_term(consistency, options),), ("student", "target"), sampler="lcm", schedule="lcm"
-    )
+    return Method("LCM", options, (one_term(consistency, options),), sampler="lcm", schedule="lcm")
 
 
 def lcf(options: ConsistencyOptions) -> Method:
@@ -46,78 +44,42 @@ class TSCDOptions:
     adversarial: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2)
     previous: bool = False  # teacher of later phases: the base, or the student of the phase before
     discriminator_rate: float = 1e-5  # PCM's value
-    consistency: ConsistencyOptions = ConsistencyOptions(
-        boundary=False, end="random", target="ema", guidance_min=8.5, guidance_max=8.5
-    )
+    consistency: ConsistencyOptions = ConsistencyOptions(boundary=False, end="random", target="ema", loss="l2")
 
     def __post_init__(self):
-        lengths = {len(self.segments), len(self.phase_steps), len(self.distance), len(self.adversarial)}
+        per_phase = (self.segments, self.phase_steps, self.distance, self.adversarial)
         require(
-            len(lengths) == 1 and self.segments,
+            len({len(numbers) for numbers in per_phase}) == 1 and self.segments,
             "TSCD: segments, phase_steps, distance and adversarial need one number for each phase, got "
-            f"{list(self.segments)}, {list(self.phase_steps)}, {list(self.distance)}, {list(self.adversarial)}.",
+            f"{', '.join(str(list(numbers)) for numbers in per_phase)}.",
         )
         require(min(self.phase_steps) >= 1, f"TSCD: every phase needs steps, got {list(self.phase_steps)}.")
-
-    def phases(self) -> list[tuple[int, int | None, ConsistencyOptions]]:
-        """(first step, last step, options) of each phase; the last one goes on to the end."""
-        found, first = [], 0
-        for number, (k, steps) in enumerate(zip(self.segments, self.phase_steps)):
-            last = None if number == len(self.segments) - 1 else first + steps
-            options = replace(
-                self.consistency, segments=k, distance=self.distance[number], adversarial=self.adversarial[number]
-            )
-            if self.previous and number:
-                options = replace(options, teacher="previous", guidance_min=1.0, guidance_max=1.0)
-            found.append((first, last, options))
-            first += steps
-        return found
 
 
 def tscd(options: TSCDOptions) -> Method:
     """TSCD: a student turn per phase, and a discriminator where needed. PCM: end floor; TCD and CTM: k = 1."""
-    turns, roles = [], ["student", "target"]
-    for first, last, phase in options.phases():
+    turns, firsts = [], [0, *accumulate(options.phase_steps)]
+    lasts = [*firsts[1:-1], None]  # the last phase goes on to the end
+    phases = zip(firsts, lasts, options.segments, options.distance, options.adversarial)
+    for first, last, k, weight, adversarial in phases:
+        phase = replace(options.consistency, segments=k, distance=weight, adversarial=adversarial)
+        if options.previous and first:
+            phase = replace(phase, teacher="previous", guidance_min=1.0, guidance_max=1.0)
         turns.append(one_term(consistency, phase, first=first, last=last))
-        if phase.adversarial:
-            pair = partial(consistency_pair, options=phase)
-            judge = partial(discriminate, pair=pair, window=1000 // phase.segments)
-            turns.append(Turn("discriminator", ((judge, 1.0),), 1, first, last, options.discriminator_rate))
-    if any(turn.role == "discriminator" for turn in turns):
-        roles.append("discriminator")
-    if options.previous:
-        roles.append("previous")
-    handovers = tuple(first for first, _, _ in options.phases() if first)
-    k = options.segments[-1]
-    schedule = "lcm" if k == 1 else "segments"
-    most = 8 if k == 1 else k
-    return Method("TSCD", options, tuple(turns), tuple(roles), "tcd", schedule, handovers, most=most)
+        if adversarial:
+            rate, window = options.discriminator_rate, 1000 // k
+            turns.append(judging(consistency_pair, phase, rate, window, first=first, last=last))
+    schedule, most = ("lcm", 8) if k == 1 else ("segments", k)
+    return Method("TSCD", options, tuple(turns), "tcd", schedule, most=most)
 
 
 def imagine_flash(options: ReconstructionOptions, discriminator_rate: float = 1e-5) -> Method:
     """Imagine Flash: reconstruction on the student's own rollout; only forward starts look at pictures."""
-    turns = [one_term(reconstruction, options)]
+    turns = [one_term(matching.reconstruction, options)]
     if options.adversarial:
-        pair = partial(reconstruction_pair, options=options)
-        turns.append(
-            Turn(
-                "discriminator",
-                ((partial(discriminate, pair=pair, window=1000), 1.0),),
-                learning_rate=discriminator_rate,
-            )
-        )
-    roles = ("student", "target", "discriminator") if options.adversarial else ("student", "target")
-    return Method(
-        "ImagineFlash",
-        options,
-        tuple(turns),
-        roles,
-        "imagine_flash",
-        "trailing",
-        pictures=options.start == "forward",
-        timesteps=(options.timesteps,),
-        most=len(options.timesteps),
-    )
+        turns.append(judging(matching.reconstruction_pair, options, discriminator_rate))
+    own = {"timesteps": (options.timesteps,), "most": len(options.timesteps), "pictures": options.start == "forward"}
+    return Method("ImagineFlash", options, tuple(turns), "imagine_flash", "trailing", **own)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,51 +95,38 @@ class ScoreMethodOptions:
     pictures: float = 0.0
 
     def __post_init__(self):
-        require(self.student_every >= 1, f"student_every must be at least 1, got {self.student_every}.")
-        require(self.critic_rate > 0, f"critic_rate must be positive, got {self.critic_rate}.")
-
-
-def score_method(name: str, options: ScoreMethodOptions) -> Method:
-    """Student against critic: the critic learns every step, the student every student_every."""
-    score, terms = options.score, [(partial(distribution_matching, options=options.score), 1.0)]
-    if options.anchor:
-        regression = ReconstructionOptions(
-            timesteps=score.timesteps[:1], shift="none", teacher_steps=options.anchor_steps, guidance=score.guidance
-        )
-        terms.append((partial(reconstruction, options=regression), options.anchor))
-    if options.pictures:
-        terms.append((partial(to_pictures, options=score), options.pictures))
-    turns = [
-        Turn("student", tuple(terms), every=options.student_every),
-        one_term(denoising, score, role="critic", learning_rate=options.critic_rate),
-    ]
-    if score.adversarial and score.features == "teacher":
-        judge = partial(discriminate, pair=partial(made_pair, options=score), window=1000)
-        turns.append(Turn("discriminator", ((judge, 1.0),), learning_rate=options.discriminator_rate))
-    roles = ("student", "target", "critic")
-    return Method(
-        name,
-        options,
-        tuple(turns),
-        (*roles, "discriminator") if score.adversarial else roles,
-        "lcm",
-        "trailing",
-        pictures=bool(options.pictures or score.adversarial),
-        timesteps=(score.timesteps,),
-        most=len(score.timesteps),
-        judge=score.features if score.adversarial else "teacher",
-    )
+        check_fields(self, counts=("student_every",), positive=("critic_rate",))
 
 
 def dmd(options: ScoreMethodOptions) -> Method:
-    """DMD / DMD2: after Yin et al. 2024; as Hyper-SD's one-step enhancement it starts from the TSCD LoRA."""
-    return score_method("DMD", options)
+    """DMD / DMD2 (Yin et al. 2024): the critic learns every step, the student every student_every.
+
+    As Hyper-SD's one-step enhancement it starts from the TSCD LoRA.
+    """
+    score, first = options.score, options.score.timesteps[:1]
+    picture = {"shift": "none", "teacher_steps": options.anchor_steps, "guidance": score.guidance}
+    student = (
+        (matching.distribution_matching, score, 1.0),
+        (matching.reconstruction, ReconstructionOptions(timesteps=first, **picture), options.anchor),
+        (matching.to_pictures, score, options.pictures),
+    )
+    terms = tuple((partial(term, options=own), weight) for term, own, weight in student if weight)
+    turns = [
+        Turn("student", terms, every=options.student_every),
+        one_term(matching.denoising, score, "critic", learning_rate=options.critic_rate),
+    ]
+    if score.adversarial and score.features == "teacher":
+        turns.append(judging(matching.made_pair, score, options.discriminator_rate))
+    own = {"timesteps": (score.timesteps,), "most": len(score.timesteps)}
+    own["pictures"] = bool(options.pictures or score.adversarial)
+    own["judge"] = score.features if score.adversarial else "teacher"
+    return Method("DMD", options, tuple(turns), "lcm", "trailing", **own)
 
 
 def swiftbrush(options: ScoreMethodOptions) -> Method:
     """SwiftBrush v2: one step, vsd weight, both scores guided, critic and student turn about."""
     require(len(options.score.timesteps) == 1, "SwiftBrush: the student has one step; DMD trains several.")
-    return score_method("SwiftBrush", options)
+    return replace(dmd(options), name="SwiftBrush")
 
 
 @dataclass(frozen=True)
@@ -189,34 +138,23 @@ class Together:
 
 def total(first: Method, second: Method, weight: float) -> Method:
     """first + weight second: equal turns become one with the terms of both, the others stand side by side."""
-    turns = list(first.turns)
-    for turn in second.turns:
-        weighted = replace(turn, terms=tuple((term, weight * w) for term, w in turn.terms))
-        key = replace(turn, terms=())
-        twin = next((n for n, own in enumerate(turns) if replace(own, terms=()) == key), None)
-        if twin is None:
-            turns.append(weighted)
-        else:
-            turns[twin] = replace(turns[twin], terms=turns[twin].terms + weighted.terms)
-    return replace(
-        first,
-        name=f"{first.name}+{second.name}",
-        options=Together((first.options, second.options)),
-        turns=tuple(turns),
-        roles=tuple(dict.fromkeys(first.roles + second.roles)),
-        handovers=tuple(sorted({*first.handovers, *second.handovers})),
-        pictures=first.pictures or second.pictures,
-        on_pictures=first.on_pictures + second.on_pictures,
-        judge=common_judge(first, second),
-    )
-
-
-def common_judge(first: Method, second: Method) -> str:
-    """Whose features the one discriminator of a sum looks at."""
+    together: dict[Turn, tuple] = {}
+    for method, factor in ((first, 1.0), (second, weight)):
+        for turn in method.turns:
+            key, weighted = replace(turn, terms=()), tuple((term, factor * own) for term, own in turn.terms)
+            together[key] = together.get(key, ()) + weighted
     judges = {method.judge for method in (first, second) if "discriminator" in method.roles}
     require(
         len(judges) < 2,
         "FewStepMethodSum: one method's discriminator looks at the critic, the other's at the teacher. Set features of "
         "FewStepMethodDMD to teacher.",
     )
-    return next(iter(judges), "teacher")
+    return replace(
+        first,
+        name=f"{first.name}+{second.name}",
+        options=Together((first.options, second.options)),
+        turns=tuple(replace(turn, terms=terms) for turn, terms in together.items()),
+        pictures=first.pictures or second.pictures,
+        on_pictures=(*first.on_pictures, *((term, weight * own) for term, own in second.on_pictures)),
+        judge=next(iter(judges), "teacher"),
+    )

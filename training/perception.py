@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .batch import CHANCE, Batch
-from .config import require
-from .matching import check_timesteps
+from .config import check_fields, require
 from .path import Path
 from .rewards import soft_iou
 from .rollout import student_step
@@ -47,7 +46,7 @@ class PerceptionOptions:
     weight: float = 0.1
 
     def __post_init__(self):
-        check_timesteps(self.timesteps, "Perception")
+        check_fields(self, "Perception: ", falling=("timesteps",))
 
 
 def perception(

@@ -1,12 +1,12 @@
-"""Networks by role: teacher, student, target (moving average), critic.
+"""Networks by role: teacher, student, target (moving average), critic. `roles(name, y, sigma, cond) -> x0`.
 
-`roles(name, y, sigma, cond) -> x0`. With LoRA students all roles live on one base: the teacher is the base with
-adapters off, every other role is a named adapter. With full weights each role is a module of its own behind the
-same call.
+With LoRA students all roles live on one base: the teacher is the base with adapters off, every other role is a named
+adapter. With full weights a role is a network of its own behind the same call.
 """
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -24,35 +24,36 @@ class ModuleRoles:
     def __call__(self, role: str, y: Tensor, sigma: Tensor, cond) -> Tensor:
         return self.denoisers[role](y, sigma, cond)
 
+    def weights(self, role: str) -> dict[str, nn.Parameter]:
+        return dict(self.denoisers[role].named_parameters())
+
     def parameters(self, role: str) -> dict[str, nn.Parameter]:
-        module = self.discriminator if role == DISCRIMINATOR else self.denoisers[role]
-        return {**dict(module.named_parameters()), **heads_of(self, role)}
+        """{name: weight} of a role, with the discriminator's heads where they learn in its turns (DMD2's critic)."""
+        heads = {} if self.discriminator is None else dict(self.discriminator.named_parameters())
+        if role == DISCRIMINATOR:
+            return heads
+        learning = heads.items() if role == self.judging else ()
+        return {**self.weights(role), **{f"{DISCRIMINATOR}.{name}": p for name, p in learning}}
 
-    def select(self, role: str) -> None:
-        """Nothing to switch: every role has weights of its own."""
-
+    @torch.no_grad()
     def copy(self, source: str, role: str) -> None:
         """Start one role from another's weights."""
-        self.denoisers[role].load_state_dict(self.denoisers[source].state_dict())
+        for ours, theirs in zip(self.weights(role).values(), self.weights(source).values()):
+            ours.copy_(theirs)
 
     def judge(self, y: Tensor, sigma: Tensor, cond) -> Tensor:
         """The discriminator's logits [b, n]: it sees the noised latents themselves."""
         return self.discriminator([y / (1 + sigma**2).sqrt().view(-1, *[1] * (y.ndim - 1))])
 
 
-def heads_of(roles, role: str) -> dict[str, nn.Parameter]:
-    """The discriminator's heads, where they sit on that role's features and so learn in its turns (DMD2's critic)."""
-    if roles.discriminator is None or roles.judging != role:
-        return {}
-    return {f"{DISCRIMINATOR}.{name}": p for name, p in roles.discriminator.named_parameters()}
-
-
-class LoraRoles:
-    """All roles on one base: adapters off is the teacher, each other role is a LoRA of that name.
+class LoraRoles(ModuleRoles):
+    """Roles on one base: adapters off is the teacher, each other role a LoRA of that name or a network of its own.
 
     net: the base, its parameters outside inference mode; denoise(y, sigma, cond) -> x0 runs it; targets: names of the
     Linear and Conv2d modules to adapt. Roles are switched on the layers directly: peft's own `set_adapter` also flips
     requires_grad, and a switch between forward and backward would silently drop the student's gradient.
+    wholes: {role: (network, denoise)} of the roles that are no LoRAs. With {"student": ...} and a critic on the base
+    this is SwiftBrush v2's scheme A (section 4.4): one base and one copy.
     """
 
     def __init__(
@@ -64,13 +65,14 @@ class LoraRoles:
         alpha: float,
         roles: tuple[str, ...] = ("student",),
         seed: int = 0,
+        wholes: dict[str, tuple[nn.Module, Callable]] | None = None,
     ):
         from peft import LoraConfig, inject_adapter_in_model
         from peft.tuners.lora import LoraLayer
 
-        self.net, self.denoise, self.active = net, denoise, TEACHER
+        super().__init__({})
+        self.net, self.denoise, self.wholes, self.active, self.tapped = net, denoise, wholes or {}, None, []
         self.roles = roles = tuple(role for role in roles if role != DISCRIMINATOR)
-        self.discriminator, self.tapped, self.judging = None, [], TEACHER
         net.requires_grad_(False)
         config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets), lora_dropout=0.0, bias="none")
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
@@ -80,8 +82,8 @@ class LoraRoles:
             for role in roles:
                 inject_adapter_in_model(config, net, adapter_name=role)
         self.layers = {name: layer for name, layer in net.named_modules() if isinstance(layer, LoraLayer)}
-        for role in roles:
-            for parameter in self.parameters(role).values():
+        for role in (*roles, *self.wholes):
+            for parameter in self.weights(role).values():
                 parameter.data = parameter.data.float()  # also over a half-precision base
                 parameter.requires_grad_(role not in FIXED)
         for role in roles[1:]:
@@ -89,22 +91,23 @@ class LoraRoles:
         self.select(TEACHER)
 
     def __call__(self, role: str, y: Tensor, sigma: Tensor, cond) -> Tensor:
+        if role in self.wholes:
+            return self.wholes[role][1](y, sigma, cond)
         self.select(role)
         return self.denoise(y, sigma, cond)
 
-    def parameters(self, role: str) -> dict[str, nn.Parameter]:
-        """{"<module>.lora_A.weight": A, "<module>.lora_B.weight": B} of one role; the discriminator's own names."""
-        if role == DISCRIMINATOR:
-            return dict(self.discriminator.named_parameters())
-        adapter = {
-            f"{name}.{side}.weight": getattr(layer, side)[role].weight
-            for name, layer in self.layers.items()
-            for side in ("lora_A", "lora_B")
-        }
-        return {**adapter, **heads_of(self, role)}
+    def weights(self, role: str) -> dict[str, nn.Parameter]:
+        """Of a LoRA: {"<module>.lora_A.weight": A, "<module>.lora_B.weight": B}."""
+        if role in self.wholes:
+            return dict(self.wholes[role][0].named_parameters())
+        sides = ("lora_A", "lora_B")
+        found = ((f"{name}.{side}", getattr(layer, side)) for name, layer in self.layers.items() for side in sides)
+        return {f"{name}.weight": adapters[role].weight for name, adapters in found}
 
     def select(self, role: str) -> None:
         """Make the next forward pass that role's, leaving every requires_grad as it is."""
+        if role == self.active:
+            return
         self.active = role
         for layer in self.layers.values():
             layer._disable_adapters = role == TEACHER
@@ -136,12 +139,6 @@ class LoraRoles:
         """The discriminator's logits [b, n] on those features."""
         return self.discriminator(self.tap(y, sigma, cond))
 
-    @torch.no_grad()
-    def copy(self, source: str, role: str) -> None:
-        """Start one role from another's weights."""
-        for ours, theirs in zip(self.parameters(role).values(), self.parameters(source).values()):
-            ours.copy_(theirs)
-
 
 def checkpoint_blocks(roles: LoraRoles, blocks: list[nn.Module]) -> None:
     """Recompute each block in the backward pass instead of storing it, under the role of its forward pass.
@@ -150,23 +147,17 @@ def checkpoint_blocks(roles: LoraRoles, blocks: list[nn.Module]) -> None:
     """
     from torch.utils.checkpoint import checkpoint
 
-    def wrap(forward: Callable) -> Callable:
-        def recomputed(*args, **kwargs):
-            if not torch.is_grad_enabled():
-                return forward(*args, **kwargs)
-            role = roles.active
+    def under(role: str, forward: Callable, *args, **kwargs):
+        roles.select(role)
+        return forward(*args, **kwargs)
 
-            def under_role(*inner, **inner_kwargs):
-                if roles.active != role:
-                    roles.select(role)
-                return forward(*inner, **inner_kwargs)
-
-            return checkpoint(under_role, *args, use_reentrant=False, **kwargs)
-
-        return recomputed
+    def recomputed(forward: Callable, *args, **kwargs):
+        if not torch.is_grad_enabled():
+            return forward(*args, **kwargs)
+        return checkpoint(under, roles.active, forward, *args, use_reentrant=False, **kwargs)
 
     for block in blocks:
-        block.forward = wrap(block.forward)
+        block.forward = partial(recomputed, block.forward)
 
 
 @torch.no_grad()

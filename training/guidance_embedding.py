@@ -1,4 +1,4 @@
-"""Roles with weights of their own: whole networks beside LoRAs on the frozen base; and LCM's guidance embedding."""
+"""LCM's guidance embedding, in a student that learns it."""
 
 from collections.abc import Callable
 
@@ -6,30 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from ..samplers.guidance_embedding import WIDTH, guidance_embedding
-from .roles import FIXED, LoraRoles, heads_of
-
-
-class FullRoles(LoraRoles):
-    """Some roles are whole networks; the teacher and all others live on the base, as LoraRoles has them.
-
-    wholes: {role: (network, denoise)}, all equal at the start; denoise(y, sigma, cond) -> x0 runs that network. With
-    {"student": ...} and a critic on the base this is SwiftBrush v2's scheme A (section 4.4): one base and one copy.
-    """
-
-    def __init__(self, wholes: dict[str, tuple[nn.Module, Callable]], *base, **options):
-        """base, options: LoraRoles' own; its `roles` are those that stay LoRAs."""
-        self.wholes = wholes
-        super().__init__(*base, **options)
-        for role, (net, _) in wholes.items():
-            net.requires_grad_(role not in FIXED)
-
-    def __call__(self, role: str, y: Tensor, sigma: Tensor, cond) -> Tensor:
-        return self.wholes[role][1](y, sigma, cond) if role in self.wholes else super().__call__(role, y, sigma, cond)
-
-    def parameters(self, role: str) -> dict[str, nn.Parameter]:
-        if role not in self.wholes:
-            return super().parameters(role)
-        return {**dict(self.wholes[role][0].named_parameters()), **heads_of(self, role)}
 
 
 class GuidanceEmbedding(nn.Module):
