@@ -4,7 +4,7 @@ from ..training import methods
 from ..training.config import require
 from ..training.matching import ReconstructionOptions, ScoreOptions
 from ..training.methods import ScoreMethodOptions
-from .methods import GUIDANCE, METHOD, RATE, built, numbers
+from .methods import GUIDANCE, METHOD, WEIGHT, built, number, numbers, rate, text, whole
 
 
 class FewStepMethodImagineFlash:
@@ -19,34 +19,21 @@ class FewStepMethodImagineFlash:
 
     @classmethod
     def INPUT_TYPES(cls):
+        start = "backward: the student's own rollout. forward: noised pictures, as its rivals do."
+        shift = "Where the teacher starts: gamma(t), x_t itself (step distillation), random (ADD)."
         return {
             "required": {
-                "timesteps": ("STRING", {"default": "999, 666, 332", "tooltip": "The student's steps, falling."}),
-                "start": (
-                    ["backward", "forward"],
-                    {"tooltip": "backward: the student's own rollout. forward: noised pictures, as its rivals do."},
-                ),
-                "shift": (
-                    ["schedule", "none", "random"],
-                    {"tooltip": "Where the teacher starts: gamma(t), x_t itself (step distillation), random (ADD)."},
-                ),
-                "gamma_max": (
-                    "FLOAT",
-                    {"default": 900.0, "min": 1.0, "max": 999.0, "step": 1.0, "tooltip": "gamma at t = 999."},
-                ),
-                "gamma_power": (
-                    "FLOAT",
-                    {"default": 1.4, "min": 0.1, "max": 5.0, "step": 0.1, "tooltip": "gamma_max (t / 999)^power."},
-                ),
+                "timesteps": text("999, 666, 332", "The student's steps, falling."),
+                "start": (["backward", "forward"], {"tooltip": start}),
+                "shift": (["schedule", "none", "random"], {"tooltip": shift}),
+                "gamma_max": number(900.0, (1.0, 999.0, 1.0), "gamma at t = 999."),
+                "gamma_power": number(1.4, (0.1, 5.0, 0.1), "gamma_max (t / 999)^power."),
                 "noise": (["own", "fresh"], {"tooltip": "fresh needs the adversarial loss: alone it blurs."}),
-                "teacher_steps": ("INT", {"default": 4, "min": 1, "max": 50, "tooltip": "k, the teacher's steps."}),
-                "guidance": ("FLOAT", {"default": 7.5, **GUIDANCE, "tooltip": "cfg of the teacher."}),
+                "teacher_steps": whole(4, 50, "k, the teacher's steps."),
+                "guidance": number(7.5, GUIDANCE, "cfg of the teacher."),
                 "loss": (["l2", "huber"], {"tooltip": "The paper takes l2."}),
-                "adversarial": (
-                    "FLOAT",
-                    {"default": 0.0, "min": 0.0, "max": 10.0, "step": 0.01, "tooltip": "0.1 is PCM's weight."},
-                ),
-                "discriminator_rate": ("FLOAT", {**RATE, "tooltip": "Learning rate of the discriminator."}),
+                "adversarial": number(0.0, (0.0, 10.0, 0.01), "0.1 is PCM's weight."),
+                "discriminator_rate": rate(1e-5, "Learning rate of the discriminator."),
             }
         }
 
@@ -58,15 +45,12 @@ class FewStepMethodImagineFlash:
         return built("FewStepMethodImagineFlash", make)
 
 
-EVERY = {"min": 1, "max": 100, "tooltip": "Critic turns per student turn."}
-ANCHOR = {"min": 0.0, "max": 100.0, "step": 0.01, "default": 0.0}
-ANCHOR_TIP = "Weight of an MSE to the teacher's own picture of the same noise. Costs anchor_steps passes."
-ANCHOR_STEPS = {"default": 8, "min": 1, "max": 50, "tooltip": "DDIM steps of that picture."}
-REAL = {**GUIDANCE, "tooltip": "cfg of the real score (the teacher)."}
-FAKE = {**GUIDANCE, "tooltip": "cfg of the fake score (the critic)."}
-ADVERSARIAL_TIP = "Weight of the adversarial loss against the data's pictures. DMD2: 0.001-0.005. 0: prompts alone."
-JUDGING_TIP = "Weight of telling pictures apart in the critic's loss; for heads on the critic. DMD2: 0.01."
-CRITIC = {**RATE, "tooltip": "Learning rate of the critic's LoRA."}
+# What SwiftBrush and DMD have in common.
+REAL, FAKE = "cfg of the real score (the teacher).", "cfg of the fake score (the critic)."
+EVERY, CRITIC = "Critic turns per student turn.", "Learning rate of the critic's LoRA."
+MSE = "Weight of an MSE to the teacher's own picture of the same noise. Costs anchor_steps passes."
+ANCHOR, ANCHOR_STEPS = number(0.0, WEIGHT, MSE), whole(8, 50, "DDIM steps of that picture.")
+PICTURES = number(0.0, WEIGHT, "Weight of regularisation to the data's pictures.")
 
 
 class FewStepMethodSwiftBrush:
@@ -83,13 +67,13 @@ class FewStepMethodSwiftBrush:
     def INPUT_TYPES(cls):
         return {
             "required": {
-                "guidance": ("FLOAT", {**REAL, "default": 4.5}),
-                "critic_guidance": ("FLOAT", {**FAKE, "default": 4.5}),
-                "student_every": ("INT", {**EVERY, "default": 1}),
-                "critic_rate": ("FLOAT", {**CRITIC, "default": 1e-3}),
-                "anchor": ("FLOAT", {**ANCHOR, "tooltip": ANCHOR_TIP}),
-                "anchor_steps": ("INT", ANCHOR_STEPS),
-                "pictures": ("FLOAT", {**ANCHOR, "tooltip": "Weight of regularisation to the data's pictures."}),
+                "guidance": number(4.5, GUIDANCE, REAL),
+                "critic_guidance": number(4.5, GUIDANCE, FAKE),
+                "student_every": whole(1, 100, EVERY),
+                "critic_rate": rate(1e-3, CRITIC),
+                "anchor": ANCHOR,
+                "anchor_steps": ANCHOR_STEPS,
+                "pictures": PICTURES,
             }
         }
 
@@ -113,25 +97,24 @@ class FewStepMethodDMD:
 
     @classmethod
     def INPUT_TYPES(cls):
-        steps = {
-            "default": "999",
-            "tooltip": "The student's steps: 999, 800 (Hyper-SD's U-Net), or 999, 749, 499, 249.",
-        }
+        steps = "The student's steps: 999, 800 (Hyper-SD's U-Net), or 999, 749, 499, 249."
+        against = "Weight of the adversarial loss against the data's pictures. DMD2: 0.001-0.005. 0: prompts alone."
+        judging = "Weight of telling pictures apart in the critic's loss; for heads on the critic. DMD2: 0.01."
         return {
             "required": {
-                "timesteps": ("STRING", steps),
-                "guidance": ("FLOAT", {**REAL, "default": 7.5}),
-                "critic_guidance": ("FLOAT", {**FAKE, "default": 1.0}),
-                "student_every": ("INT", {**EVERY, "default": 5}),
-                "critic_rate": ("FLOAT", {**CRITIC, "default": 1e-4}),
-                "anchor": ("FLOAT", {**ANCHOR, "tooltip": ANCHOR_TIP}),
-                "anchor_steps": ("INT", ANCHOR_STEPS),
-                "pictures": ("FLOAT", {**ANCHOR, "tooltip": "Weight of regularisation to the data's pictures."}),
+                "timesteps": text("999", steps),
+                "guidance": number(7.5, GUIDANCE, REAL),
+                "critic_guidance": number(1.0, GUIDANCE, FAKE),
+                "student_every": whole(5, 100, EVERY),
+                "critic_rate": rate(1e-4, CRITIC),
+                "anchor": ANCHOR,
+                "anchor_steps": ANCHOR_STEPS,
+                "pictures": PICTURES,
             },
             "optional": {  # added later: graphs saved before have no value for it
-                "adversarial": ("FLOAT", {**ANCHOR, "tooltip": ADVERSARIAL_TIP}),
+                "adversarial": number(0.0, WEIGHT, against),
                 "features": (["critic", "teacher"], {"tooltip": "What the discriminator looks at. DMD2: its critic."}),
-                "judging": ("FLOAT", {**ANCHOR, "default": 0.01, "tooltip": JUDGING_TIP}),
+                "judging": number(0.01, WEIGHT, judging),
             },
         }
 
@@ -158,7 +141,7 @@ class FewStepMethodSum:
             "required": {
                 "first": (METHOD, {"tooltip": "Says how the student will be sampled."}),
                 "second": (METHOD, {"tooltip": "Its turns and losses are added."}),
-                "weight": ("FLOAT", {"default": 1.0, "min": 0.0, "max": 1000.0, "step": 0.01, "tooltip": "Of second."}),
+                "weight": number(1.0, (0.0, 1000.0, 0.01), "Of second."),
             }
         }
 

@@ -1,10 +1,11 @@
-"""The adversarial loss in latent space: heads on features of the frozen teacher, hinge.
+"""The adversarial loss in latent space: heads on features of the frozen teacher, or of the critic (DMD2), hinge.
 
 Hyper-SD names SDXL-Lightning's discriminator without giving weights; this one follows PCM's published form: frozen
 features of every block, a small residual head on each, both pictures noised anew to a random level first.
 """
 
 from collections.abc import Callable
+from math import gcd
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +20,10 @@ class Head(nn.Module):
 
     def __init__(self, channels: int, width: int):
         super().__init__()
-        groups = next(n for n in (32, 16, 8, 4, 2, 1) if width % n == 0)
 
         def layer() -> nn.Sequential:
-            return nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(groups, width), nn.LeakyReLU(0.2))
+            norm = nn.GroupNorm(gcd(32, width), width)
+            return nn.Sequential(nn.Conv2d(width, width, 3, padding=1), norm, nn.LeakyReLU(0.2))
 
         self.enter = nn.Conv2d(channels, width, 1)
         self.first, self.second, self.leave = layer(), layer(), nn.Conv2d(width, 1, 1)

@@ -69,7 +69,7 @@ def tscd(options: TSCDOptions) -> Method:
         if adversarial:
             rate, window = options.discriminator_rate, 1000 // k
             turns.append(judging(consistency_pair, phase, rate, window, first=first, last=last))
-    schedule, most = ("lcm", 8) if k == 1 else ("segments", k)
+    schedule, most = ("lcm", 8) if k == 1 else ("segments", k)  # the last phase's
     return Method("TSCD", options, tuple(turns), "tcd", schedule, most=most)
 
 
@@ -117,14 +117,13 @@ def dmd(options: ScoreMethodOptions) -> Method:
     ]
     if score.adversarial and score.features == "teacher":
         turns.append(judging(matching.made_pair, score, options.discriminator_rate))
-    own = {"timesteps": (score.timesteps,), "most": len(score.timesteps)}
-    own["pictures"] = bool(options.pictures or score.adversarial)
-    own["judge"] = score.features if score.adversarial else "teacher"
+    judge, looks = score.features if score.adversarial else "teacher", bool(options.pictures or score.adversarial)
+    own = {"timesteps": (score.timesteps,), "most": len(score.timesteps), "pictures": looks, "judge": judge}
     return Method("DMD", options, tuple(turns), "lcm", "trailing", **own)
 
 
 def swiftbrush(options: ScoreMethodOptions) -> Method:
-    """SwiftBrush v2: one step, vsd weight, both scores guided, critic and student turn about."""
+    """SwiftBrush v2 (Dao et al. 2024): one step; in the paper vsd weights, both scores guided by 4.5, turn about."""
     require(len(options.score.timesteps) == 1, "SwiftBrush: the student has one step; DMD trains several.")
     return replace(dmd(options), name="SwiftBrush")
 

@@ -5,6 +5,7 @@ Timesteps are integers in 0..999; -1 is the clean end, where sigma = 0.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -23,10 +24,14 @@ class Path:
     def timesteps(self) -> int:
         return len(self.sigmas)
 
+    @cached_property
+    def table(self) -> Tensor:
+        """[1001]: sigma at t = -1, 0, ..., 999."""
+        return torch.cat([self.sigmas.new_zeros(1), self.sigmas])
+
     def sigma(self, t: Tensor) -> Tensor:
         """sigma_t [b] of the timesteps t [b]; 0 at t = -1."""
-        table = torch.cat([self.sigmas.new_zeros(1), self.sigmas])
-        return table.to(t.device)[t + 1]
+        return self.table.to(t.device)[t + 1]
 
     def alpha(self, t: Tensor) -> Tensor:
         """alpha_t [b]: what multiplies x0."""

@@ -98,10 +98,10 @@ class RunFolder:
         return found
 
     def cut_metrics(self, step: int) -> None:
-        kept = [record for record in self.metrics() if record["step"] <= step]
-        if not (self.path / "metrics.jsonl").exists():
-            return
-        write_text(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept))
+        file = self.path / "metrics.jsonl"
+        if file.exists():
+            kept = [record for record in self.metrics() if record["step"] <= step]
+            write_text(file, "".join(json.dumps(record) + "\n" for record in kept))
 
 
 def step_of(file: Path) -> int:
@@ -138,12 +138,15 @@ def unpack(tensors: dict[str, Tensor], parameters: dict, optimizers: dict) -> No
                     "Connect that model, or choose another run name."
                 )
             parameter.copy_(saved)
+    moments: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        owner, _, moment = key.rpartition(".")
+        moments.setdefault(owner, {})[moment] = value
     for role, optimizer in optimizers.items():
         for name, parameter in parameters[role].items():
-            prefix = f"optimizer.{role}.{name}."
-            moments = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-            if moments:
-                optimizer.state[parameter] = {k: restored(k, v, parameter.device) for k, v in moments.items()}
+            found = moments.get(f"optimizer.{role}.{name}")
+            if found:
+                optimizer.state[parameter] = {k: restored(k, v, parameter.device) for k, v in found.items()}
 
 
 def restored(key: str, saved: Tensor, device: torch.device):
