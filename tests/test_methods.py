@@ -393,6 +393,23 @@ def test_a_sum_of_methods_has_the_terms_of_both():
     assert [weight for _, weight in methods.total(first, rewarded, 0.5).on_pictures] == [1.5]
 
 
+@pytest.mark.parametrize(
+    "kind, options, message",
+    [
+        (ReconstructionOptions, {"loss": "lpips"}, "Imagine Flash: loss must be l2 or huber, got 'lpips'"),
+        (ReconstructionOptions, {"shift": "far"}, "shift must be one of schedule, none, random"),
+        (ReconstructionOptions, {"timesteps": (333, 666)}, r"timesteps must fall within 999..0, got \[333, 666\]"),
+        (ReconstructionOptions, {"gamma_power": 0.0}, "gamma_power must be positive, got 0.0"),
+        (ScoreOptions, {"features": "student"}, "Score matching: features must be critic or teacher"),
+        (ScoreMethodOptions, {"student_every": 0}, "student_every must be at least 1, got 0"),
+        (FeedbackOptions, {"timesteps": ()}, r"Feedback: timesteps must fall within 999..0, got \[\]"),
+    ],
+)
+def test_impossible_options_are_refused_in_words(kind, options, message):
+    with pytest.raises(ValueError, match=message):
+        kind(**options)
+
+
 def test_phases_take_turns_without_gap_or_overlap():
     method = methods.tscd(TSCDOptions(phase_steps=(3, 2, 2, 1), previous=True))
     due = [

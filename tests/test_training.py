@@ -354,6 +354,18 @@ def test_lower_precision_learns_on_any_device(tmp_path, precision, device):
     assert all(torch.isfinite(weights).all() for weights in weights_of(run))
 
 
+@pytest.mark.skipif(not hasattr(torch.amp, "GradScaler"), reason="before torch 2.3 only CUDA has a scaler")
+def test_the_loss_scale_of_fp16_goes_on_with_the_run(tmp_path):
+    """A scaler of the CPU in the place of CUDA's: where it stands and how many good steps it has counted."""
+    first, again = trainer(tmp_path, 4), trainer(tmp_path, 4)
+    first.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**12, growth_interval=3)
+    first.run()
+    again.scaler = torch.amp.GradScaler("cpu")
+    again.resume()
+    kept = first.scaler.state_dict()
+    assert kept["scale"] == 2.0**13 and kept["_growth_tracker"] == 1 and again.scaler.state_dict() == kept
+
+
 def test_only_the_newest_states_are_kept(tmp_path):
     trainer(tmp_path, 12, save_every=2, keep_last=3).run()
     assert [p.name for p in RunFolder(tmp_path).states()] == [f"state-{n}.safetensors" for n in (8, 10, 12)]
