@@ -81,9 +81,9 @@ def rows(weight: torch.Tensor, part: int | None) -> torch.Tensor:
     return weight if part is None else weight.chunk(3)[part]
 
 
-def factors(model, modules: dict) -> dict[str, tuple]:
-    generator = torch.Generator().manual_seed(1)
-    weights, found = model.model.diffusion_model.state_dict(), {}
+def factors(weights: dict, modules: dict) -> dict[str, tuple]:
+    """{module: (up, down)} of the sizes of a network's weights."""
+    generator, found = torch.Generator().manual_seed(1), {}
     for module, (target, part) in modules.items():
         size = rows(weights[f"{target}.weight"], part).shape
         found[module] = (
@@ -123,7 +123,7 @@ def test_every_format_lands_on_its_weight(base, prefix, separator, sides, alpha,
     if base in DIFFUSERS_NAMES and not hasattr(comfy.utils, "mmdit_to_diffusers"):
         pytest.skip("this host has no map of diffusers' names for transformers")
     model = model_of(models, base)
-    deltas = factors(model, MODULES[base])
+    deltas = factors(model.model.diffusion_model.state_dict(), MODULES[base])
     with torch.inference_mode():
         file = file_of(deltas, prefix, separator, sides, alpha)
         assert_exactly_patched(model, MODULES[base], deltas, file, 1.0 if alpha is None else alpha / RANK)
@@ -133,7 +133,7 @@ def test_every_format_lands_on_its_weight(base, prefix, separator, sides, alpha,
 @pytest.mark.parametrize("form", [("diffusion_model.", ".", A_B), *KOHYA], ids=["host's", "kohya"])
 def test_the_hosts_own_names_land_too(base, form, models):
     model = model_of(models, base)
-    deltas = factors(model, OWN[base])
+    deltas = factors(model.model.diffusion_model.state_dict(), OWN[base])
     with torch.inference_mode():
         assert_exactly_patched(model, OWN[base], deltas, file_of(deltas, *form), 1.0)
 
@@ -157,7 +157,7 @@ def test_the_node_loads_a_published_name_with_its_settings(base, models, tmp_pat
     model, (name, steps, cfg) = model_of(models, base), NAMES[base]
     folders.folder_paths.add_model_folder_path("loras", str(tmp_path))
     with torch.inference_mode():
-        file = file_of(factors(model, MODULES[base]), *FORMS[base][0])
+        file = file_of(factors(model.model.diffusion_model.state_dict(), MODULES[base]), *FORMS[base][0])
         save_file({key: tensor.half() for key, tensor in file.items()}, tmp_path / f"{name}.safetensors")
         arguments = (model, f"{name}.safetensors", 0.125, steps, 1.0)
         if base in DIFFUSERS_NAMES and not hasattr(comfy.utils, "mmdit_to_diffusers"):
