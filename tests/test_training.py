@@ -2,6 +2,7 @@
 
 import copy
 import json
+import pathlib
 from functools import partial
 
 import pytest
@@ -324,6 +325,24 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(t
         run.run()
     step, tensors = RunFolder(tmp_path).load()
     assert step == 3 and all(torch.isfinite(t).all() for t in tensors.values())
+
+
+def test_an_old_state_that_is_held_does_not_stop_the_run(tmp_path, monkeypatch):
+    """Windows while a virus scanner reads it: the next save drops it."""
+    folder, unlink = RunFolder(tmp_path), pathlib.Path.unlink
+
+    def held(path, missing_ok=False):
+        if path.name == "state-1.safetensors":
+            raise PermissionError("used by another process")
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pathlib.Path, "unlink", held)
+        for step in (1, 2, 3):
+            folder.save(step, {"a": torch.ones(1)}, 1)
+    assert [path.name for path in folder.states()] == ["state-1.safetensors", "state-3.safetensors"]
+    folder.save(4, {"a": torch.ones(1)}, 1)
+    assert [path.name for path in folder.states()] == ["state-4.safetensors"]
 
 
 def test_a_torn_last_line_of_the_metrics_does_not_block_the_run(tmp_path):

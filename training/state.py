@@ -46,11 +46,14 @@ class RunFolder:
         return sorted(self.path.glob("state-*.safetensors"), key=step_of)
 
     def save(self, step: int, tensors: dict[str, Tensor], keep_last: int) -> Path:
-        """Commit a state, then drop the oldest beyond keep_last."""
+        """Commit a state, then drop the oldest beyond keep_last; one that is held stays till the next time."""
         target = self.path / f"state-{step}.safetensors"
         io.save(tensors, target, {"step": str(step)})
         for old in self.states()[:-keep_last]:
-            old.unlink()
+            try:
+                old.unlink()
+            except PermissionError:  # Windows: a virus scanner or a copy reads it; the next save drops it
+                continue
         return target
 
     def load(self) -> tuple[int, dict[str, Tensor]]:

@@ -9,7 +9,6 @@ process before it built a network (Linux). On the CPU in fp32, AdamW, random wei
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,8 @@ def resident(key: str) -> int:
     """A figure of /proc/self/status in bytes: VmRSS now, VmHWM the highest since the last reset."""
     status = Path("/proc/self/status")
     if not status.exists():  # macOS: the highest of the whole process
+        import resource
+
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith(f"{key}:"))
 
@@ -128,6 +129,8 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=32, help="latents a side; tiny has 12")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if os.name == "nt":
+        raise ValueError("bench memory: Windows does not tell a process's peak as it is asked here. Run it on Linux.")
     if args.one:
         print(json.dumps(measure(*args.one, args)))
         return
