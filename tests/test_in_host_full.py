@@ -133,12 +133,33 @@ def test_a_loaded_student_does_not_hide_the_teacher(tiny, tmp_path):  # noqa: F8
 
 
 @pytest.mark.parametrize("name, train", [("embedded", "full"), ("DMD", "full and critic")])
-def test_a_resumed_run_equals_an_unbroken_one(name, train, tiny, tmp_path):  # noqa: F811
-    make = {**OTHERS, **METHODS}[name]
-    whole, _ = run(tiny, tmp_path / "whole", make(), steps=4, train=train)
-    run(tiny, tmp_path / "cut", make(), steps=2, train=train)
-    again, _ = run(tiny, tmp_path / "cut", make(), steps=4, train=train)
+def test_a_cancelled_run_is_saved_and_goes_on_as_if_it_had_not_stopped(name, train, tiny, tmp_path, monkeypatch):  # noqa: F811
+    """The host's own cancel, pressed before the second micro-batch of step 3: half a step leaves no trace."""
+    from comfy import model_management
+    from fewstep.host import distil
+    from fewstep.training.state import RunFolder
+
+    make, settings = {**OTHERS, **METHODS}[name], {"steps": 4, "train": train, "accumulate": 2}
+    whole, _ = run(tiny, tmp_path / "whole", make(), **settings)
+    folder, asked = RunFolder(tmp_path / "cut" / "output" / "fewstep_runs" / "full"), []
+    real = distil.throw_if_cancelled
+
+    def press_in_step_3():
+        asked.append(len(folder.metrics()))
+        if asked.count(2) == 2:
+            model_management.interrupt_current_processing()
+        real()
+
+    monkeypatch.setattr(distil, "throw_if_cancelled", press_in_step_3)
+    with pytest.raises(BaseException) as stopped:
+        run(tiny, tmp_path / "cut", make(), **settings)
+    assert type(stopped.value).__name__ == "InterruptProcessingException"
+    assert asked.count(2) == 2 and [file.name for file in folder.states()] == ["state-2.safetensors"]
+    assert not list((tmp_path / "cut").glob("networks/*/*"))
+    monkeypatch.undo()
+    again, _ = run(tiny, tmp_path / "cut", make(), **settings)
     assert all(torch.equal(tensor, again.tensors[key]) for key, tensor in whole.tensors.items())
+    assert [record["step"] for record in folder.metrics()] == [1, 2, 3, 4]
 
 
 def test_checkpointing_and_lower_precision_train(tiny, tmp_path):  # noqa: F811
