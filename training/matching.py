@@ -57,13 +57,13 @@ def reconstruction_pair(roles, path: Path, batch: Batch, options: Reconstruction
     if options.start == "forward":
         y = path.noise(batch.x0, batch.noise, t)
     else:
-        y = rollout(roles, path, batch, options.timesteps, index)
-    x0 = roles("student", y, path.sigma(t), batch.cond)
+        y = rollout(roles, path, batch, options.timesteps, index)  # x_T->t
+    x0 = roles("student", y, path.sigma(t), batch.cond)  # x0s
     with torch.no_grad():
         gamma, chi = shifted(batch, t, options), y
         if options.shift != "none":
             eps = own_noise(path, batch.noise, y, x0, t) if options.noise == "own" else batch.fresh("shift")
-            chi = path.noise(x0, eps, gamma)
+            chi = path.noise(x0, eps, gamma)  # q(x0s, eps, gamma(t))
         target = solve(roles, path, batch, chi, gamma, batch.clean, options.guidance, options.teacher_steps)
     return x0, target, batch.clean
 

@@ -150,19 +150,19 @@ def perturbed(batch: Batch, strength: float) -> Tensor:
 
 def consistency_pair(roles, path: Path, batch: Batch, options: ConsistencyOptions) -> tuple[Tensor, Tensor, Tensor]:
     """(student's jump, target's jump without gradient, end): both in the papers' coordinates at the timesteps end."""
-    t, s, end = trajectory(path, batch, options)
+    t, s, end = trajectory(path, batch, options)  # t_n, t_n-1 and t_end of Hyper-SD's algorithm 1
     scale = options.guidance_min + batch.uniform[:, GUIDANCE] * (options.guidance_max - options.guidance_min)
     cond = {**batch.cond, "w": scale - 1} if options.guidance_embedding else batch.cond
     noise = perturbed(batch, options.perturbation)
-    y_t = path.noise(batch.x0, noise, t)
+    y_t = path.noise(batch.x0, noise, t)  # x_tn
     with torch.no_grad():
         if options.solver == "data":
             y_s = path.noise(batch.x0, noise, s)
         else:
             how = (options.solver_steps, options.teacher, options.solver)
-            y_s = solve(roles, path, batch, y_t, t, s, scale, *how)
+            y_s = solve(roles, path, batch, y_t, t, s, scale, *how)  # Psi(x_tn, f_tea, t_n-1)
         role = "target" if options.target == "ema" else "student"
-        target = jump(roles, role, path, y_s, s, end, cond, options)
+        target = jump(roles, role, path, y_s, s, end, cond, options)  # Psi(x_tn-1, f-, t_end)
     return jump(roles, "student", path, y_t, t, end, cond, options), target, end
 
 
