@@ -52,9 +52,13 @@ def has_alpha(picture: Image.Image) -> bool:
     return "A" in picture.getbands() or "transparency" in picture.info
 
 
-def opened(path: Path) -> Image.Image:
+def opened(path: Path, whole: bool = False) -> Image.Image:
+    """The picture with its header read, and with `whole` its pixels too."""
     try:
-        return Image.open(path)
+        picture = Image.open(path)
+        if whole:
+            picture.load()
+        return picture
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"FewStepDataset: {path.name} cannot be read as a picture ({error}).") from error
 
@@ -81,7 +85,7 @@ def instances(pictures: list[Path], check: Callable[[], None], index: int, heigh
 def from_file(picture: Path) -> tuple[Image.Image, list[str]]:
     """(name.mask.png as values, the lines of name.mask.txt)."""
     file, classes = beside(picture), beside(picture).with_suffix(".txt")
-    with opened(file) as found, opened(picture) as shown:
+    with opened(file, whole=True) as found, opened(picture) as shown:
         sizes = found.size, ImageOps.exif_transpose(shown).size
         require(
             found.mode in ("1", "L", "P"),

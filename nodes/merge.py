@@ -8,7 +8,7 @@ import torch
 
 from ..host import folders, loras, merging, saving
 from ..training.config import require
-from ..weights import families, io, merge
+from ..weights import families, io, merge, stream_models
 from .load import settings_of
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -85,6 +85,14 @@ def parsed(recipe: str, node: str = "FewStepSaveLora") -> dict:
         return json.loads(recipe) if recipe else {}
     except json.JSONDecodeError as error:
         raise ValueError(f"{node}: recipe is not JSON. Connect the recipe output of a merging node.") from error
+
+
+def cast(lora: dict, dtype: torch.dtype, node: str) -> dict:
+    """Its weights in another precision. alpha stays fp32: bf16 rounds an odd rank above 256, and so the scale."""
+    try:
+        return {k: t if k.endswith(".alpha") else stream_models.cast(t, dtype, k) for k, t in lora.items()}
+    except ValueError as error:
+        raise ValueError(f"{node}: {error}") from error
 
 
 class FewStepInterpolateLoras:
@@ -169,9 +177,13 @@ class FewStepSaveLora:
 
     def save(self, lora, name, dtype, overwrite, recipe=""):
         title = plain_name(name, "FewStepSaveLora")
+        require(
+            bool(lora),
+            "FewStepSaveLora: lora holds no weights. A whole student is a file already, and a merge needs a weight "
+            "that is not 0.",
+        )
         listed, path = saving.new_file("loras", title, overwrite, "FewStepSaveLora")
-        # alpha stays fp32: bf16 rounds an odd rank above 256, and with it the scale alpha / r
-        tensors = {k: t if k.endswith(".alpha") else t.to(DTYPES[dtype]) for k, t in lora.items()}
+        tensors = cast(lora, DTYPES[dtype], "FewStepSaveLora")
         metadata = {"modelspec.title": title, "modelspec.implementation": "FewStep"}
         found = parsed(recipe)
         if "sampling" in found:

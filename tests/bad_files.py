@@ -177,6 +177,13 @@ METADATA = {
         {"fewstep": '{"sampling": {"family": "x", "steps": [1], "cfg_range": [1], "colour": 1}}'},
         "metadata is damaged",
     ),
+    "of a later FewStep": (
+        {
+            "fewstep": '{"sampling": {"family": "x", "sampler": "new", "schedule": "lcm", "steps": [1, 1], '
+            '"best_steps": 1, "cfg_range": [1, 1]}}'
+        },
+        "sampler 'new' on the schedule 'lcm', which this version of FewStep does not know",
+    ),
     "PEFT's is no JSON": ({"lora_adapter_metadata": "{"}, "lora_adapter_metadata is damaged"),
     "PEFT's alpha is NaN": ({"lora_adapter_metadata": json.dumps({"lora_alpha": math.nan})}, "no scale"),
     "PEFT's pattern is a trap": (

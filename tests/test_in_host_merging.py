@@ -66,3 +66,24 @@ def test_a_recipe_names_the_file_of_a_model_until_it_changes(bases, tmp_path):  
     assert on_top["sha256"] == known["sha256"] and on_top["patched"] > 50
     path.write_bytes(b"other weights")
     assert saving.parent(clone) == plain
+
+
+def test_a_lora_that_cannot_be_saved_as_asked_is_refused(monkeypatch, tmp_path):
+    """Whole students give an empty LORA_MODEL; fp16 would make an infinite number of a large one."""
+    from fewstep.host import folders
+    from fewstep.nodes.merge import FewStepSaveLora
+
+    monkeypatch.setattr(folders, "own_folder", lambda kind: tmp_path)
+    large = {"m.lora_up.weight": torch.full((2, 1), 1e6), "m.lora_down.weight": torch.ones(1, 2)}
+    for lora, message in (({}, "lora holds no weights"), (large, "m.lora_up.weight holds numbers too large for .*16")):
+        with pytest.raises(ValueError, match=f"FewStepSaveLora: {message}"):
+            FewStepSaveLora().save(lora, "made", "fp16", False)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_the_nodes_know_every_sampler_and_schedule_that_a_file_may_name():
+    from fewstep.nodes.sample import METHODS
+    from fewstep.samplers.schedule import SCHEDULES
+    from fewstep.weights import settings
+
+    assert set(settings.SAMPLERS) == set(METHODS) and set(settings.SCHEDULES) == set(SCHEDULES)

@@ -166,6 +166,7 @@ def test_a_thing_that_the_crop_cuts_off_is_gone_with_its_class(folder):
         (lambda f: Image.new("L", (9, 9), 1).save(f / "a.mask.png"), "a.mask.png is 9x9 pixels, its picture 100x80"),
         (lambda f: Image.new("RGB", (100, 80)).save(f / "a.mask.png"), "a.mask.png has colours"),
         (lambda f: (f / "a.mask.png").write_text("no picture"), "a.mask.png cannot be read"),
+        (lambda f: (f / "a.mask.png").write_bytes((f / "a.mask.png").read_bytes()[:60]), "a.mask.png cannot be read"),
     ],
 )
 def test_masks_that_do_not_fit_get_a_sentence(folder, spoil, message):

@@ -6,7 +6,7 @@ import re
 
 from . import published, published_flow
 from .published import chosen
-from .settings import Settings, fixed, up_to_8
+from .settings import SAMPLERS, SCHEDULES, Settings, fixed, up_to_8
 
 METADATA_KEY = "fewstep"
 AUTO = "auto"
@@ -36,9 +36,15 @@ def from_metadata(metadata: dict[str, str]) -> Settings | None:
         return None
     try:
         found = json.loads(metadata[METADATA_KEY])["sampling"]
-        return Settings(**{**found, "steps": tuple(found["steps"]), "cfg_range": tuple(found["cfg_range"])})
+        settings = Settings(**{**found, "steps": tuple(found["steps"]), "cfg_range": tuple(found["cfg_range"])})
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"Its FewStep metadata is damaged ({error!r}). Get the file again.") from error
+    if settings.sampler not in SAMPLERS or settings.schedule not in SCHEDULES:
+        raise ValueError(
+            f"Its metadata asks for the sampler {settings.sampler!r} on the schedule {settings.schedule!r}, which this "
+            "version of FewStep does not know. Update FewStep."
+        )
+    return settings
 
 
 def advice(settings: Settings, steps: int, strength: float, negative_prompt: str) -> list[str]:

@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass, field
 
+SAMPLERS = ("lcm", "tcd", "ddim", "imagine_flash")
+SCHEDULES = ("lcm", "trailing", "segments")
+
 
 @dataclass(frozen=True)
 class Settings:
     """steps: what the file was made for, as (fewest, most); cfg: guidance at sampling, 1 where it is distilled in."""
 
     family: str
-    sampler: str  # "lcm", "tcd" or "ddim" (on flow models ddim is Euler's step)
-    schedule: str  # "lcm" (50-step grid) or "trailing"
+    sampler: str  # one of SAMPLERS; on flow models ddim is Euler's step
+    schedule: str  # one of SCHEDULES; "lcm" is the 50-step grid
     steps: tuple[int, int]
     best_steps: int
     cfg: float = 1.0
