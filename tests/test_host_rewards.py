@@ -1,9 +1,13 @@
 """Rewards through /prompt: pictures drawn by the tiny base, scored by random small networks in the models folder."""
 
+import json
+from pathlib import Path
+
 import numpy
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import save_file
 from test_host import QUICK, SHORT, api, assert_is_a_picture, pictures
 from transformers import CLIPConfig, CLIPModel
@@ -81,17 +85,18 @@ def test_masks_beside_the_pictures_join_a_run(client, host):
 
 
 def test_one_graph_goes_from_tscd_over_dmd_and_feedback_to_a_merge(client, host, files):
-    """distil_chain with feedback between DMD and the merge, on a random small CLIP from local files."""
-    workflow = api("distil_chain", **SHORT["distil_chain"])
-    settings = {"weight": 0.1, "alpha": 1.0, "fade_steps": 0, "timesteps": "999, 499"}
-    workflow["20"] = {"class_type": "FewStepRewardCLIP", "inputs": {"clip_folder": "scoring"}}
-    inputs = {"method": ["10", 0], "reward": ["20", 0], **settings}
-    workflow["21"] = {"class_type": "FewStepMethodFeedback", "inputs": inputs}
-    third = {**workflow["11"]["inputs"], "method": ["21", 0], "run_name": "chain-feedback", "start_file": ["11", 1]}
-    workflow["22"] = {"class_type": "FewStepDistill", "inputs": third}
-    workflow["12"]["inputs"]["file_b"] = ["22", 1]
+    """distil_chain on every host: its reward out of packages is replaced by a random small CLIP from local files."""
+    clip = {"class_type": "FewStepRewardCLIP", "inputs": {"clip_folder": "scoring"}}
+    workflow = api("distil_chain", **SHORT["distil_chain"]) | {"18": clip}
+    workflow["20"]["inputs"]["run_name"] = "chain-clip"
     for picture in pictures(client, workflow)["fewstep_chain"]:
         assert_is_a_picture(picture)
     runs = host.workdir / "output" / "fewstep_runs"
-    assert '"reward"' in (runs / "chain-feedback" / "metrics.jsonl").read_text()
+    assert '"reward"' in (runs / "chain-clip" / "metrics.jsonl").read_text()
     assert '"reward"' not in (runs / "chain-dmd" / "metrics.jsonl").read_text()
+    starts = [json.loads((runs / name / "config.json").read_text())["start"] for name in ("chain-dmd", "chain-clip")]
+    assert [start.split()[0] for start in starts] == ["fewstep/chain-tscd.safetensors", "fewstep/chain-dmd.safetensors"]
+    (merged,) = host.workdir.rglob("chain-merged.safetensors")
+    with safe_open(merged, "pt") as file:
+        parents = json.loads(file.metadata()["fewstep"])["recipe"]["parents"]
+    assert [Path(parent["name"]).stem for parent in parents] == ["chain-tscd", "chain-clip"]
