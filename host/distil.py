@@ -39,6 +39,7 @@ class Result:
     metrics: list[dict]
     parameters: int
     estimate: str  # what the run was expected to need
+    error: float = 0.0  # of the wired MODEL's patches in the LoRA, where they went in by SVD
 
 
 @dataclass(frozen=True)
@@ -119,18 +120,18 @@ def distil(job: Job) -> Result:
     need = estimate.check(job)
     try:
         with models.training_mode():
-            tensors, parameters = train(job)
+            tensors, parameters, error = train(job)
     finally:  # the copy of the model dies here, not at the next garbage collection
         lent.take_back()
         gc.collect()
         model_management.soft_empty_cache()
     name = str(Path("fewstep") / f"{job.run_name}.safetensors")
     products.write(job, tensors, name)
-    return Result(tensors, name, job.folder.metrics(), parameters, need.text())
+    return Result(tensors, name, job.folder.metrics(), parameters, need.text(), error)
 
 
-def train(job: Job) -> tuple[dict[str, Tensor], int]:
-    """(the student's file, its number of parameters)."""
+def train(job: Job) -> tuple[dict[str, Tensor], int, float]:
+    """(the student's file, its number of parameters, the error of Result)."""
     config, making = job.config, Progress(job.spec.count)
 
     def on_item(done: int, total: int) -> None:
@@ -162,7 +163,8 @@ def train(job: Job) -> tuple[dict[str, Tensor], int]:
         config, method, roles, path, examples, job.folder, copy.device, job.source, throw_if_cancelled, on_step
     ).run()
     kept = best.weights() if best else roles.parameters(kept_role(config))
-    return products.as_file(job, kept), sum(p.numel() for p in roles.parameters("student").values())
+    tensors, error = products.as_file(job, kept)
+    return tensors, sum(p.numel() for p in roles.parameters("student").values()), error
 
 
 def kept_role(config: TrainConfig) -> str:

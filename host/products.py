@@ -11,15 +11,16 @@ from . import folders, full_models, loras, models, over
 ARCHITECTURES = {1024: "stable-diffusion-v2-768-v", 2048: "stable-diffusion-xl-v1-base"}  # by text context
 
 
-def as_file(job, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The kept weights as the file has them: a LoRA in kohya's names, or the network in the host's (ldm's).
+def as_file(job, weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
+    """The kept weights as the file has them: a LoRA in kohya's names, or the network in the host's (ldm's); and the
+    relative error of the wired MODEL's patches in it.
 
     A whole network takes the wired model's precision, so that the file and the returned MODEL are the same.
     """
     if job.config.train == "lora":
         return over.product(job, keys.export_lora(weights, models.diffusers_names(job.model), job.config.alpha))
     kind = job.model.model.get_dtype()
-    return {name: weight.detach().to("cpu", kind, copy=True) for name, weight in weights.items()}
+    return {name: weight.detach().to("cpu", kind, copy=True) for name, weight in weights.items()}, 0.0
 
 
 def write(job, tensors: dict[str, Tensor], name: str) -> None:

@@ -105,7 +105,7 @@ class FewStepDistill:
                     choices(TrainConfig, "lora_over"),
                     {
                         "tooltip": "For a model with LoRAs on it. patched model: a speed LoRA to be used beside them. "
-                        "plain base: one LoRA that holds them too."
+                        "plain base: one LoRA that holds them too. plain base by SVD: also what is no LoRA, nearly."
                     },
                 ),
                 "train": (

@@ -104,3 +104,21 @@ def blend(modules: dict) -> None:
 def test_what_cannot_be_merged_is_refused_in_words(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("shape", [(24, 40), (16, 8, 3, 3)])
+def test_a_whole_difference_becomes_the_nearest_lora(shape):
+    """Against the exact SVD: the error is the best one to a hundredth, and nothing but rounding at the full rank."""
+    dense = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    s = torch.linalg.svdvals(dense.flatten(1))
+    for rank in (2, 8, 99):
+        delta, error = merge.factored(dense, rank)
+        best = float(s[rank:].square().sum().sqrt() / s.square().sum().sqrt())
+        assert best - 1e-5 <= error <= 1.01 * best + 1e-5 and delta.rank == min(rank, len(s))
+        measured = (delta.dense() - dense.flatten(1)).norm() / dense.norm()
+        assert float(measured) == pytest.approx(error, abs=1e-5)
+        assert delta.up.shape[2:] == torch.Size([1] * (dense.ndim - 2)) and delta.down.shape[1:] == dense.shape[1:]
+    before = torch.rand(1, generator=torch.Generator().manual_seed(1))
+    torch.manual_seed(1)
+    merge.factored(dense, 2)
+    assert torch.equal(torch.rand(1), before)  # the run's own random numbers are left alone

@@ -71,7 +71,7 @@ def test_other_kinds_of_patches_are_refused_by_name(tiny, styled, tmp_path):  # 
     key = next(iter(styled[0].patches))
     merged = styled[0].clone()
     merged.add_patches({key: (torch.zeros_like(tiny[0].model.state_dict()[key]),)}, 1.0, 1.0)
-    with pytest.raises(ValueError, match=f"FewStepDistill: {key} carries a patch of kind 'diff'.*patched model"):
+    with pytest.raises(ValueError, match=f"FewStepDistill: {key} carries a patch of kind 'diff'.*SVD.*patched model"):
         short_lora((merged, *tiny[1:]), tmp_path, lora_over="plain base")
     assert not list(tmp_path.rglob("latents-*"))
     tensors = loras.read(STYLE, "test")[0]
@@ -79,6 +79,64 @@ def test_other_kinds_of_patches_are_refused_by_name(tiny, styled, tmp_path):  # 
     dora = loras.apply(tiny[0], None, {**tensors, f"{name}.dora_scale": torch.ones(64)}, 1.0)[0]
     with pytest.raises(ValueError, match="is no plain LoRA of the U-Net"):
         short_lora((dora, *tiny[1:]), tmp_path, lora_over="plain base")
+
+
+ATTENTION = "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q.weight"
+BIAS = "diffusion_model.out.2.bias"
+
+
+@pytest.fixture(scope="module")
+def merged(tiny, styled):  # noqa: F811
+    """The styled MODEL with differences as merges leave them: of rank 3, and of a bias, which no LoRA holds."""
+    generator, weights = torch.Generator().manual_seed(0), tiny[0].model.state_dict()
+    out, inside = weights[ATTENTION].shape
+    weight = torch.randn(out, 3, generator=generator) @ torch.randn(3, inside, generator=generator) * 0.05
+    bias = torch.full_like(weights[BIAS], 0.02, dtype=torch.float32)
+    model = styled[0].clone()
+    model.add_patches({ATTENTION: (weight,), BIAS: (bias,)}, 1.0, 1.0)
+    return (model, *styled[1:]), bias
+
+
+def test_what_is_no_lora_goes_in_by_svd_when_that_is_asked_for(merged, tiny, tmp_path):  # noqa: F811
+    """The report's error is what is really missing at a rank that holds all else: the bias, of all that changes."""
+    from fewstep.host import loras, models
+    from fewstep.nodes import report
+    from fewstep.training.config import TrainConfig
+    from fewstep.training.methods import lcm
+    from fewstep.training.terms import ConsistencyOptions
+
+    (model, clip, vae), bias = merged
+    few = {"steps": 2, "prompts": PROMPTS[:1], "layers": "attention", "rank": 8}
+    result = short_lora((model, clip, vae), tmp_path, **few, lora_over="plain base by SVD")
+    plain = {name: tensor.detach().double() for name, tensor in tiny[0].model.diffusion_model.named_parameters()}
+    changes = [tensor.detach() - plain[name] for name, tensor in models.TrainingCopy(model).net.named_parameters()]
+    whole, lost = float(sum(tensor.square().sum() for tensor in changes)), float(bias.square().sum())
+    assert result.error == pytest.approx((lost / whole) ** 0.5, rel=1e-2) and 0 < result.error < 0.1
+    assert f"relative error of {result.error:.3g}" in report.summary(result, lcm(ConsistencyOptions()), TrainConfig())
+
+    file = load_file(tmp_path / "loras" / result.name)
+    student = loras.apply(tiny[0], None, file, 1.0)[0]
+    student.add_patches({BIAS: (bias,)}, 1.0, 1.0)  # with what is missing it is the student on the merged MODEL
+    plain = loras.apply(tiny[0], None, file, 1.0)[0]
+    speed = short_lora((model, clip, vae), tmp_path / "beside", **few)
+    wanted = drawn(loras.apply(model, None, speed.tensors, 1.0)[0], clip)
+    assert torch.allclose(drawn(student, clip), wanted, atol=1e-3)
+    assert not torch.allclose(drawn(plain, clip), wanted, atol=1e-3)
+
+
+def test_two_merged_models_are_near_at_a_high_rank(tiny):  # noqa: F811
+    """The host's own merge changes every weight: the error falls with the rank, and what no LoRA holds stays."""
+    from fewstep.host import over
+
+    generator, other = torch.Generator().manual_seed(0), tiny[0].clone()
+    weights = {k: v for k, v in tiny[0].model.state_dict().items() if k.startswith("diffusion_model.")}
+    changed = {k: (0.1 * v.float().std() * torch.randn(v.shape, generator=generator),) for k, v in weights.items()}
+    other.add_patches(changed, 1.0, 1.0)
+    merged = tiny[0].clone()
+    for key, patches in other.get_key_patches("diffusion_model.").items():
+        merged.add_patches({key: patches}, 0.5, 0.5)
+    errors = [over.task(merged, rank)[1] for rank in (4, 32, 4096)]
+    assert 1 > errors[0] > errors[1] > errors[2] > 0 and errors[2] < 0.2
 
 
 def test_a_lora_that_holds_the_task_is_no_start_on_the_task(runs, styled):  # noqa: F811

@@ -76,7 +76,7 @@ class TrainConfig:
     optimizer: Literal["adamw", "adamw8bit"] = "adamw"  # 8 bit: with bitsandbytes
     layers: str = "all"  # which layers get a LoRA: see host/layers.py
     # Over the plain base the product holds the LoRAs on the wired MODEL too.
-    lora_over: Literal["patched model", "plain base"] = "patched model"
+    lora_over: Literal["patched model", "plain base", "plain base by SVD"] = "patched model"
     keep: Literal["last", "best"] = "last"  # what becomes the product; best by the held-out trajectory error
     # LoRAs on one base; the student's every weight; the critic's too.
     train: Literal["lora", "full", "full and critic"] = "lora"

@@ -113,6 +113,24 @@ def compress(delta: Delta, rank: int) -> tuple[Delta, float]:
     return Delta(up.reshape(-1, rank, *delta.up.shape[2:]), down.reshape(rank, *delta.down.shape[1:])), error
 
 
+def factored(dense: Tensor, rank: int) -> tuple[Delta, float]:
+    """A whole difference [out, in] or [out, in, k, k] as a LoRA of at most that rank, and its relative error.
+
+    By the randomised SVD (Halko et al. 2011) with fixed numbers: near the best one of the rank, in seconds where the
+    exact one of an SDXL layer takes minutes.
+    """
+    matrix = dense.float().flatten(1)
+    rank = min(rank, *matrix.shape)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        u, s, v = torch.svd_lowrank(matrix, q=min(rank + 8, *matrix.shape), niter=4)
+    root = s[:rank].sqrt()
+    up, down = u[:, :rank] * root, root[:, None] * v[:, :rank].T
+    error = float((matrix - up @ down).norm() / matrix.norm().clamp(min=1e-30))
+    tail = dense.shape[2:]
+    return Delta(up.reshape(-1, rank, *(1 for _ in tail)), down.reshape(rank, -1, *tail)), error
+
+
 def compress_all(summed: dict[str, Delta], rank: int) -> tuple[dict[str, Delta], float]:
     """Every module to at most `rank`, and the error relative to the whole LoRA's norm."""
     smaller, lost, whole = {}, 0.0, 0.0
