@@ -1,9 +1,11 @@
-"""Prompts to the keyword tensors that the host passes to its model (`c_crossattn`, and `y` for SDXL)."""
+"""Prompts to the keyword tensors that the host passes to its model: `c_crossattn`, `y` (SDXL, SD3, Flux), `guidance`
+(Flux)."""
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 
 import torch
+from comfy.conds import CONDCrossAttn
 from torch import Tensor
 
 from ..training.prompts import different
@@ -34,11 +36,13 @@ def text_encoder(clip, prompts: Iterable[str], megabytes: int) -> Callable[[str]
 
 
 def model_keywords(
-    model, hidden: Tensor, pooled: Tensor | None, height: int, width: int, sizes: dict[str, int] | None = None
+    model, hidden: Tensor, pooled: Tensor | None, height: int, width: int, options: dict[str, float] | None = None
 ) -> dict[str, Tensor]:
     """What `apply_model` needs for one prompt at a size in pixels, as tensors [1, ...] outside inference mode.
 
-    sizes: SDXL's `width`, `crop_w`, `target_width` and so on where the picture is a resized or cropped one.
+    options: SDXL's `width`, `crop_w`, `target_width` and so on where the picture is a resized or cropped one; Flux's
+    `guidance`. Where the host would not repeat a text to a common length, because the network joins text and picture,
+    its own length comes along as `tokens`.
     """
     latent = torch.zeros(1, model.model.latent_format.latent_channels, height // 8, width // 8)
     with torch.no_grad():
@@ -48,10 +52,12 @@ def model_keywords(
             noise=latent,
             device=torch.device("cpu"),
             prompt_type="positive",
-            **{"width": width, "height": height, **(sizes or {})},
+            **{"width": width, "height": height, **(options or {})},
         )
     with torch.inference_mode(False):
-        return {name: entry.cond.detach().clone() for name, entry in found.items() if isinstance(entry.cond, Tensor)}
+        words = {name: entry.cond.detach().clone() for name, entry in found.items() if isinstance(entry.cond, Tensor)}
+        repeatable = isinstance(found["c_crossattn"], CONDCrossAttn)
+        return words if repeatable else {**words, "tokens": torch.tensor([hidden.shape[1]])}
 
 
 def encode_prompts(model, clip, prompts: list[str], height: int, width: int) -> list[dict[str, Tensor]]:

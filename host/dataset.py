@@ -189,9 +189,9 @@ def from_host(given: Given, spec: DataSpec, maker: Maker, look: bool) -> Example
         )
 
     def cond(index: int, text: conditioning.Encoded | None = None) -> dict[str, Tensor]:
-        hidden, pooled, sizes = given.cond(index)
+        hidden, pooled, numbers = given.cond(index)
         height, width = (8 * side for side in shapes[index][1:])
-        return conditioning.model_keywords(maker.model, *(text or (hidden, pooled)), height, width, sizes)
+        return conditioning.model_keywords(maker.model, *(text or (hidden, pooled)), height, width, numbers)
 
     count = len(given)
     return Examples(

@@ -21,7 +21,7 @@ from ..training.on_pictures import bound
 from ..training.path import Path as NoisePath
 from ..training.roles import LoraRoles
 from ..training.state import RunFolder
-from . import dataset, estimate, folders, layers, lent, loras, models, over, products, rewards, students
+from . import anatomy, dataset, estimate, folders, layers, lent, loras, models, over, products, rewards, students
 from .preview import Preview
 from .progress import Progress, throw_if_cancelled
 
@@ -87,8 +87,9 @@ class Job:
         """Refuse what cannot work before anything is drawn or allocated."""
         require(self.clip is not None, "FewStepDistill: no text encoder came with the model. Connect a CLIP loader.")
         require(
-            bool(models.lora_targets(self.model)),
-            "FewStepDistill: the model is no U-Net of SD1.5, SD2 or SDXL, the only kinds it can train yet. Load one.",
+            bool(anatomy.lora_targets(self.model)),
+            "FewStepDistill: the model is no U-Net of SD1.5, SD2 or SDXL and no transformer of SD3 or Flux, the "
+            "kinds it can train. Load one of these.",
         )
         models.refuse_quantised(self.model.model.diffusion_model, "FewStepDistill")
         layers.chosen(self.model, self.config.layers)

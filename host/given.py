@@ -11,7 +11,8 @@ from ..training.data import Lazy
 from .pictures import SIZE_KEYS
 
 NODE = "FewStepDataFromHost"
-KNOWN = ("pooled_output", *SIZE_KEYS)  # what a cond may carry; None is as good as absent
+NUMBERS = {**dict.fromkeys(SIZE_KEYS, int), "guidance": float}  # SDXL's sizes; what Flux is told
+KNOWN = ("pooled_output", *NUMBERS)  # what a cond may carry; None is as good as absent
 REASONS = {
     "area": "covers a part of the picture",
     "mask": "covers a part of the picture",
@@ -24,12 +25,12 @@ REASONS = {
 
 @dataclass(frozen=True)
 class Given:
-    """conds: (hidden [1, tokens, width], pooled [1, width] or None, sizes); latents: [c, h, w] in the VAE's scale.
+    """conds: (hidden [1, tokens, width], pooled [1, width] or None, numbers); latents: [c, h, w] in the VAE's scale.
 
     One cond for all latents, or one for each; without latents a run is on the conds alone.
     """
 
-    conds: tuple[tuple[Tensor, Tensor | None, dict[str, int]], ...]
+    conds: tuple[tuple[Tensor, Tensor | None, dict[str, float]], ...]
     latents: tuple[Tensor, ...] | None
 
     def __len__(self) -> int:
@@ -38,8 +39,8 @@ class Given:
     def digest(self) -> str:
         """A short name of exactly these numbers."""
         state = hashlib.blake2b(digest_size=8)
-        for hidden, pooled, sizes in self.conds:
-            state.update(repr(sorted(sizes.items())).encode())
+        for hidden, pooled, numbers in self.conds:
+            state.update(repr(sorted(numbers.items())).encode())
             for tensor in (hidden, pooled):
                 update(state, tensor)
         for latent in self.latents or ():
@@ -55,7 +56,7 @@ class Given:
 
         return Lazy(len(self), one)
 
-    def cond(self, index: int) -> tuple[Tensor, Tensor | None, dict[str, int]]:
+    def cond(self, index: int) -> tuple[Tensor, Tensor | None, dict[str, float]]:
         return self.conds[index if len(self.conds) > 1 else 0]
 
 
@@ -85,10 +86,10 @@ def conds_of(hidden: Tensor, options: dict) -> list[tuple]:
         if key not in KNOWN and value is not None:
             why = REASONS.get(key, f"carries {key!r}")
             raise ValueError(f"{NODE}: a conditioning {why}, which cannot be taught. Give the text's alone.")
-    sizes = {key: int(options[key]) for key in SIZE_KEYS if options.get(key) is not None}
+    numbers = {key: kind(options[key]) for key, kind in NUMBERS.items() if options.get(key) is not None}
     pooled = options.get("pooled_output")
     rows = range(len(hidden))
-    return [(hidden[i : i + 1], None if pooled is None else pooled[i : i + 1], sizes) for i in rows]
+    return [(hidden[i : i + 1], None if pooled is None else pooled[i : i + 1], numbers) for i in rows]
 
 
 def rows_of(latent: dict) -> list[Tensor]:

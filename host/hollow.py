@@ -2,14 +2,14 @@
 
 import copy
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import conditioning, layers, models
+from ..training.adversarial import as_map
+from . import anatomy, conditioning, layers, models
 
 OUTSIDE = -1  # no layer of the U-Net: the time embedding, the skip connections
 META = torch.device("meta")
@@ -61,22 +61,6 @@ def attention(q, k, v, heads, *_, skip_reshape=False, skip_output_reshape=False,
     return out
 
 
-@contextmanager
-def shaped_attention():
-    """The host's attention functions replaced by the one above."""
-    from comfy.ldm.modules import attention as theirs
-
-    names = [n for n in ("optimized_attention", "optimized_attention_masked") if hasattr(theirs, n)]
-    before = {name: getattr(theirs, name) for name in names}
-    try:
-        for name in names:
-            setattr(theirs, name, attention)
-        yield
-    finally:
-        for name, function in before.items():
-            setattr(theirs, name, function)
-
-
 def add_lora(module: nn.Module, rank: int) -> None:
     """A LoRA beside a hollow module, as peft runs it: y + up(down(x)), both of which learn."""
     kind = module.weight.dtype
@@ -96,7 +80,7 @@ def add_lora(module: nn.Module, rank: int) -> None:
 def kept(job) -> tuple[Kept, list[int]]:
     """(what one pass of the student with the run's batch and size keeps, channels of the discriminator's features)."""
     config, model = job.config, job.model
-    with torch.inference_mode(False), torch.enable_grad(), shaped_attention():
+    with torch.inference_mode(False), torch.enable_grad(), models.attention_by(attention):
         net = models.to_trainable(hollow(model.model.diffusion_model), KINDS[config.precision])
         net.dtype = KINDS[config.precision]
         if config.train == "lora":
@@ -120,20 +104,20 @@ def watched(net: nn.Module) -> tuple[Kept, list[int]]:
     found, widths = Kept(), []
 
     def enter(layer: int) -> Callable:
-        def hook(_, inputs: tuple) -> None:
+        def hook(_, inputs: tuple, named: dict) -> None:
             found.layer = layer
-            found.inputs[layer] = sum(x.nbytes for x in inputs if isinstance(x, Tensor))
+            found.inputs[layer] = sum(x.nbytes for x in (*inputs, *named.values()) if isinstance(x, Tensor))
 
         return hook
 
     def leave(*_) -> None:
         found.layer = OUTSIDE
 
-    for number, layer in enumerate(models.unet_layers(net)):
-        layer.register_forward_pre_hook(enter(number))
+    for number, layer in enumerate(anatomy.layers(net)):
+        layer.register_forward_pre_hook(enter(number), with_kwargs=True)
         layer.register_forward_hook(leave)
-    for layer in models.feature_layers(net):
-        layer.register_forward_hook(lambda _, __, output: widths.append(output.shape[1]))
+    for layer in anatomy.features(net):
+        layer.register_forward_hook(lambda _, __, output: widths.append(as_map(output).shape[1]))
     return found, widths
 
 
@@ -163,4 +147,5 @@ def arguments(job) -> tuple[Tensor, Tensor]:
 def keywords(job) -> dict[str, Tensor]:
     """The empty prompt's conditioning, as large as the batch."""
     found = conditioning.encode_prompts(job.model, job.clip, [""], job.spec.height, job.spec.width)[0]
+    found.pop("tokens", None)
     return {name: torch.empty(job.config.batch_size, *t.shape[1:], device=META) for name, t in found.items()}

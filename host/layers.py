@@ -1,24 +1,25 @@
-"""Which layers of the U-Net get a LoRA: all that LCM-LoRA adapts, or those that the user names."""
+"""Which layers of the network get a LoRA: all that can have one, or those that the user names."""
 
 from ..training.config import require
 from ..weights import keys
-from . import models
+from . import anatomy
 
 GROUPS = {
     "all": (),
-    "attention": ("attn1", "attn2"),
-    "feed-forward": ("ff",),
+    "attention": ("attn1", "attn2", "attn", "img_attn", "txt_attn"),
+    "feed-forward": ("ff", "mlp", "img_mlp", "txt_mlp"),
     "convolutions": ("resnets", "downsamplers", "upsamplers"),
 }
 
 
 def chosen(model, layers: str) -> list[str]:
-    """Names in the host's U-Net. layers: words separated by commas, each a group or a part of a diffusers name.
+    """Names in the host's network. layers: words separated by commas, each a group or a part of a name in the file.
 
-    "all"; "attention, feed-forward"; "to_q, to_v" (what SwiftBrush's code adapts); "attn2". A part stands between dots.
+    "all"; "attention, feed-forward"; "to_q, to_v" (what SwiftBrush's code adapts); "attn2"; "x_block" (SD3's picture
+    side). A part stands between dots.
     Raises ValueError for a word that no layer has.
     """
-    targets, names = models.lora_targets(model), models.diffusers_names(model)
+    targets, names = anatomy.lora_targets(model), anatomy.lora_names(model)
     words = [word.strip() for word in layers.split(",") if word.strip()]
     require(bool(words), f"FewStepDistill: layers is empty. Write all, or some of {', '.join([*GROUPS][1:])}.")
     if "all" in words:
@@ -40,8 +41,8 @@ def has(name: str, parts: tuple[str, ...]) -> bool:
 
 def check_start(model, layers: str, tensors: dict, start: str) -> None:
     """Refuse to start from a LoRA on layers that are not trained: the student would begin without that part of it."""
-    names = models.diffusers_names(model)
-    outside = set(models.lora_targets(model)) - set(chosen(model, layers))
+    names = anatomy.lora_names(model)
+    outside = set(anatomy.lora_targets(model)) - set(chosen(model, layers))
     lost = [name for name in outside if f"{keys.kohya_name(names[name])}.lora_down.weight" in tensors]
     require(
         not lost,

@@ -7,15 +7,17 @@ inference mode. The MODEL itself is never touched.
 import copy
 import hashlib
 import inspect
+import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 
 import torch
-from comfy import model_management, utils
+from comfy import model_management
 from torch import Tensor, nn
 
-from ..samplers.schedule import is_flow
+from ..samplers.schedule import flow_sigma, is_flow
 
+ATTENTION = ("optimized_attention", "optimized_attention_masked")
 QUANTISED = ("float8", "int8", "uint8", "float4", "int4")
 
 
@@ -124,8 +126,21 @@ class TrainingCopy:
         self.sampling = self.base._modules["model_sampling"]
 
     def denoise(self, y: Tensor, sigma: Tensor, cond: dict) -> Tensor:
-        """x0 [b, c, h, w] in fp32 from y = alpha x0 + sigma eps; cond: the host's keywords as tensors [b, ...]."""
-        return self.base.apply_model(y, sigma, transformer_options=dict(self.transformer_options), **cond).float()
+        """x0 [b, c, h, w] in fp32 from y = alpha x0 + sigma eps; cond: the host's keywords as tensors [b, ...].
+
+        Texts that came with their own lengths (`tokens` [b]) are cut back to them, one length at a time.
+        """
+        cond = dict(cond)
+        lengths = cond.pop("tokens", None)
+        if lengths is None:
+            return self.base.apply_model(y, sigma, transformer_options=dict(self.transformer_options), **cond).float()
+        x0 = torch.zeros_like(y, dtype=torch.float32)
+        for length in lengths.unique().tolist():
+            rows = torch.nonzero(lengths == length).flatten()
+            some = {name: value[rows] for name, value in cond.items()}
+            some["c_crossattn"] = some["c_crossattn"][:, :length]
+            x0 = x0.index_copy(0, rows, self.denoise(y[rows], sigma[rows], some))
+        return x0
 
     def running(self, net: nn.Module) -> Callable:
         """denoise through another network in this one's place."""
@@ -137,9 +152,7 @@ class TrainingCopy:
     def sigmas(self) -> Tensor:
         """The sigma of each training timestep, [1000] fp32, rising."""
         if is_flow(self.sampling):
-            return torch.tensor([float(self.sampling.percent_to_sigma(1 - (t + 1) / 1000)) for t in range(1000)]).clamp(
-                max=1
-            )
+            return torch.tensor([flow_sigma(self.sampling, t) for t in range(1000)])
         return torch.stack([self.sampling.sigma(torch.tensor(float(t))) for t in range(1000)]).float().cpu()
 
 
@@ -152,63 +165,34 @@ def copy_of(module: nn.Module) -> nn.Module:
 
 
 @contextmanager
+def attention_by(function: Callable):
+    """Every network of the host calls this function for its attention; transformers' modules import theirs by name."""
+    from comfy.ldm.modules import attention
+
+    chosen = {name: vars(attention)[name] for name in ATTENTION if name in vars(attention)}
+    modules = [module for name, module in list(sys.modules.items()) if name.startswith("comfy.ldm.")]
+    bound = [(module, name, kept) for module in modules for name, kept in chosen.items()]
+    before = [found for found in bound if vars(found[0]).get(found[1]) is found[2]]  # a module may have its own
+    try:
+        for module, name, _ in before:
+            setattr(module, name, function)
+        yield
+    finally:
+        for module, name, kept in before:
+            setattr(module, name, kept)
+
+
+@contextmanager
 def training_mode():
     """Gradients on, the host's training flag up, and attention through torch's differentiable kernel."""
     from comfy.ldm.modules import attention
 
-    names = [n for n in ("optimized_attention", "optimized_attention_masked") if hasattr(attention, n)]
-    before = {name: getattr(attention, name) for name in names}
     flag = getattr(model_management, "in_training", None)
     try:
-        for name in names:
-            setattr(attention, name, attention.attention_pytorch)
         if flag is not None:
             model_management.in_training = True
-        with torch.inference_mode(False), torch.enable_grad():
+        with attention_by(attention.attention_pytorch), torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
-        for name, function in before.items():
-            setattr(attention, name, function)
         if flag is not None:
             model_management.in_training = flag
-
-
-def diffusers_names(model) -> dict[str, str]:
-    """{module name in the host's U-Net: module name in diffusers' U-Net}, through the host's own table."""
-    table = utils.unet_to_diffusers(model.model.model_config.unet_config)
-    return {
-        host.removesuffix(".weight"): theirs.removesuffix(".weight")
-        for theirs, host in table.items()
-        if theirs.endswith(".weight")
-    }
-
-
-def lora_targets(model) -> list[str]:
-    """The Linear and Conv2d modules that LCM-LoRA adapts, as names in the host's U-Net.
-
-    All but the first and last convolution and the time embedding, and only those with a diffusers name, so that every
-    reader knows them.
-    """
-    outside = ("conv_in", "conv_out", "time_embedding", "add_embedding", "class_embedding")
-    names = diffusers_names(model)
-    return [
-        name
-        for name, module in model.model.diffusion_model.named_modules()
-        if isinstance(module, nn.Linear | nn.Conv2d) and name in names and not names[name].startswith(outside)
-    ]
-
-
-def unet_blocks(net: nn.Module) -> list[nn.Module]:
-    """The U-Net's blocks in the order of the forward pass, each a sequence of layers."""
-    middle = [net.middle_block] if getattr(net, "middle_block", None) is not None else []
-    return [*getattr(net, "input_blocks", []), *middle, *getattr(net, "output_blocks", [])]
-
-
-def unet_layers(net: nn.Module) -> list[nn.Module]:
-    """What gradient checkpointing recomputes one at a time: the host calls a block's layers, never the block."""
-    return [layer for block in unet_blocks(net) for layer in block]
-
-
-def feature_layers(net: nn.Module) -> list[nn.Module]:
-    """The last layer of every block: where the discriminator looks at the frozen teacher."""
-    return [block[-1] for block in unet_blocks(net)]

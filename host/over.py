@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..training.config import TrainConfig, choices, require
 from ..weights import keys, merge
-from . import models
+from . import anatomy
 
 UNET = "diffusion_model."
 _, PLAIN_BASE, BY_SVD = choices(TrainConfig, "lora_over")
@@ -31,7 +31,7 @@ def task(model, rank: int = 0) -> tuple[dict[str, list[merge.Delta]], float]:
     is what the host makes of the weight, minus the weight, by SVD at that rank. What no LoRA holds, biases and norms
     mostly, is lost and counts in the error.
     """
-    names, found, lost, whole = models.diffusers_names(model), {}, 0.0, 0.0
+    names, found, lost, whole = anatomy.lora_names(model), {}, 0.0, 0.0
     weights = model.model.state_dict()
     for key, patches in model.patches.items():
         module = str(key).removeprefix(UNET).removesuffix(".weight")

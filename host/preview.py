@@ -35,8 +35,8 @@ class Preview:
         self.conds = [conditioning.model_keywords(job.model, *text, *size) for text in encoded[:-1]]
         shape = (job.model.model.latent_format.latent_channels, spec.height // 8, spec.width // 8)
         self.noise = sampling.unit_noise(shape, job.config.seed, list(range(len(prompts))))
-        rows = [sampling.conditioning(part) for part in (encoded[:-1], encoded[-1:] * len(prompts))]
-        latents = sampling.sample_latents(job.model, *rows, self.noise, steps=spec.teacher_steps, cfg=spec.teacher_cfg)
+        how = {"steps": spec.teacher_steps, "cfg": spec.teacher_cfg}
+        latents = sampling.draw(job.model, encoded[:-1], encoded[-1], self.noise, **how)
         self.teacher = self.row(latents)
 
     def picture(self, student: Callable, copy) -> Image.Image | None:

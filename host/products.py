@@ -5,10 +5,15 @@ from dataclasses import asdict, replace
 
 from torch import Tensor
 
-from ..weights import families, io, keys
-from . import folders, full_models, loras, models, over
+from ..weights import bases, families, io, keys
+from . import anatomy, folders, full_models, loras, over
 
-ARCHITECTURES = {1024: "stable-diffusion-v2-768-v", 2048: "stable-diffusion-xl-v1-base"}  # by text context
+ARCHITECTURES = {  # modelspec's
+    "SD2.x": "stable-diffusion-v2-768-v",
+    **dict.fromkeys(bases.OF_SDXLS_WIDTH, "stable-diffusion-xl-v1-base"),
+    "SD3": "stable-diffusion-3",
+    "Flux": "flux-1-dev",
+}
 
 
 def as_file(job, weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
@@ -18,7 +23,7 @@ def as_file(job, weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
     A whole network takes the wired model's precision, so that the file and the returned MODEL are the same.
     """
     if job.config.train == "lora":
-        return over.product(job, keys.export_lora(weights, models.diffusers_names(job.model), job.config.alpha))
+        return over.product(job, keys.export_lora(weights, anatomy.lora_names(job.model), job.config.alpha))
     kind = job.model.model.get_dtype()
     return {name: weight.detach().to("cpu", kind, copy=True) for name, weight in weights.items()}, 0.0
 
@@ -40,7 +45,7 @@ def metadata(job) -> dict[str, str]:
         "recipe": {**method.recipe(), **asdict(config), **job.source},
         "data": data,
     }
-    architecture = ARCHITECTURES.get(loras.model_context(job.model), "stable-diffusion-v1")
+    architecture = ARCHITECTURES.get(loras.base_of(job.model), "stable-diffusion-v1")
     found = {
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.architecture": architecture,

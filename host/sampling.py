@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..samplers.noise import generator_for
-from ..training.data import join_keyword
+from ..samplers.schedule import is_flow
 from .conditioning import Encoded
 from .progress import preview_callback, throw_if_cancelled
 
@@ -18,18 +18,31 @@ def unit_noise(shape: tuple, seed: int, indices: list[int]) -> Tensor:
 
 def conditioning(encoded: list[Encoded]) -> list:
     """Several prompts of one length as one CONDITIONING whose batch lines up with the latents'."""
-    hidden = join_keyword([text for text, _ in encoded])
     pooled = [p for _, p in encoded if p is not None]
-    return [[hidden, {"pooled_output": torch.cat(pooled)} if pooled else {}]]
+    return [[torch.cat([text for text, _ in encoded]), {"pooled_output": torch.cat(pooled)} if pooled else {}]]
+
+
+def draw(model, prompts: list[Encoded], empty: Encoded, noise: Tensor, *, steps: int, cfg: float) -> Tensor:
+    """sample_latents for a prompt each and the empty one. Texts of one length go together: where the network joins text
+    and picture, a repeated text would weigh more."""
+    lengths = [hidden.shape[1] for hidden, _ in prompts]
+    made = torch.empty_like(noise)
+    for length in sorted(set(lengths)):
+        rows = [i for i, n in enumerate(lengths) if n == length]
+        pair = conditioning([prompts[i] for i in rows]), conditioning([empty] * len(rows))
+        made[rows] = sample_latents(model, *pair, noise[rows], steps=steps, cfg=cfg)
+    return made
 
 
 def sample_latents(model, positive: list, negative: list, noise: Tensor, *, steps: int, cfg: float) -> Tensor:
-    """The host's DPM++ 2M on Karras' sigmas from pure noise. Latents in the VAE's scale, [b, c, h, w] on the CPU.
+    """The host's DPM++ 2M from pure noise, on Karras' sigmas, or a flow model's evenly spaced ones. Latents in the
+    VAE's scale, [b, c, h, w] on the CPU.
 
     Cancel raises the host's exception after the current step.
     """
     import comfy.sample
 
+    flow = is_flow(model.get_model_object("model_sampling"))
     with torch.inference_mode():
         made = comfy.sample.sample(
             model,
@@ -37,7 +50,7 @@ def sample_latents(model, positive: list, negative: list, noise: Tensor, *, step
             steps,
             cfg,
             "dpmpp_2m",
-            "karras",
+            "simple" if flow else "karras",
             positive,
             negative,
             torch.zeros_like(noise),
@@ -65,8 +78,7 @@ def teacher_latents(
     """
     shape = (model.model.latent_format.latent_channels, size[0] // 8, size[1] // 8)
     noise = unit_noise(shape, seed, list(range(first, first + len(prompts))))
-    negative = conditioning([empty] * len(prompts))
-    latents = sample_latents(model, conditioning(prompts), negative, noise, steps=steps, cfg=cfg)
+    latents = draw(model, prompts, empty, noise, steps=steps, cfg=cfg)
     with torch.inference_mode(False):
         return model.model.process_latent_in(latents.clone())
 

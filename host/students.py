@@ -12,7 +12,7 @@ from ..training.data import Examples, make_batch
 from ..training.guidance_embedding import GuidanceEmbedding
 from ..training.roles import DISCRIMINATOR, LoraRoles, checkpoint_blocks
 from ..weights import keys
-from . import layers, loras, merging, models, over
+from . import anatomy, layers, loras, merging, models, over
 
 NODE = "FewStepDistill"
 
@@ -63,12 +63,12 @@ def roles_of(job, copy: models.TrainingCopy, examples: Examples) -> LoraRoles:
         roles = LoraRoles(*base, tuple(role for role in names if role not in wholes), config.seed, wholes)
     nets = {role: net for role, (net, _) in wholes.items()}
     if config.gradient_checkpointing:
-        checkpoint_blocks(roles, [layer for net in (copy.net, *nets.values()) for layer in models.unet_layers(net)])
+        checkpoint_blocks(roles, [layer for net in (copy.net, *nets.values()) for layer in anatomy.repeatable(net)])
     if DISCRIMINATOR in job.method.roles:
         one = make_batch(examples, config.seed, 0, 1, copy.device)
         example = (one.noise, torch.ones(1, device=copy.device), one.cond)
         judge = job.method.judge
-        roles.add_discriminator(models.feature_layers(nets.get(judge, copy.net)), example, config.seed, judge)
+        roles.add_discriminator(anatomy.features(nets.get(judge, copy.net)), example, config.seed, judge)
     return roles
 
 
@@ -77,7 +77,7 @@ def start_from(job, roles: LoraRoles) -> None:
     tensors, recipe = loras.read(job.start, NODE)
     over.check_start(job, recipe, job.start)
     layers.check_start(job.model, job.config.layers, tensors, job.start)
-    names, scale = models.diffusers_names(job.model), job.config.alpha / job.config.rank
+    names, scale = anatomy.lora_names(job.model), job.config.alpha / job.config.rank
     for role in (role for role in roles.roles if role != "critic"):
         try:
             found, wanted = keys.import_lora(tensors, roles.parameters(role), names, scale)

@@ -53,6 +53,15 @@ def require_timesteps(model_sampling) -> None:
         )
 
 
+def flow_sigma(model_sampling, timestep: int) -> float:
+    """The sigma of a flow model at a timestep in 0..999: time (t + 1) / 1000 under the model's own shift; 999 is noise.
+
+    Not its percent_to_sigma, which leaves the shift out in early hosts.
+    """
+    whole = float(model_sampling.timestep(torch.tensor(1.0)))  # how the model counts time: to 1000, or to 1 (Flux)
+    return min(float(model_sampling.sigma((timestep + 1) / TRAIN_TIMESTEPS * whole)), 1.0)
+
+
 def timesteps_of(model_sampling, sigmas: Tensor) -> list[float]:
     """The timestep in 0..999 that belongs to each of `sigmas` [n]; -1 for sigma = 0, where no noise is left."""
     if is_flow(model_sampling):
@@ -68,16 +77,11 @@ def timestep_of(model_sampling, sigma: Tensor) -> float:
 
 
 def sigmas_of(model_sampling, timesteps: list[int]) -> Tensor:
-    """SIGMAS [n + 1] in fp32 for timesteps in 0..999, closed by 0.
-
-    A flow model's time is (t + 1) / 1000 before its own shift, so that t = 999 is pure noise.
-    """
+    """SIGMAS [n + 1] in fp32 for timesteps in 0..999, closed by 0."""
     if is_flow(model_sampling):
-        sigmas = [float(model_sampling.percent_to_sigma(1 - (t + 1) / TRAIN_TIMESTEPS)) for t in timesteps]
-    else:
-        require_timesteps(model_sampling)
-        sigmas = [float(model_sampling.sigma(torch.tensor(float(t)))) for t in timesteps]
-    return torch.tensor([min(sigma, 1.0) if is_flow(model_sampling) else sigma for sigma in sigmas] + [0.0])
+        return torch.tensor([flow_sigma(model_sampling, t) for t in timesteps] + [0.0])
+    require_timesteps(model_sampling)
+    return torch.tensor([float(model_sampling.sigma(torch.tensor(float(t)))) for t in timesteps] + [0.0])
 
 
 def require_falling(sigmas: Tensor) -> None:

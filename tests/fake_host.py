@@ -35,8 +35,8 @@ class FlowSampling:
     def timestep(self, sigma):
         return sigma * 1000
 
-    def percent_to_sigma(self, percent):
-        time = 1 - percent
+    def sigma(self, timestep):
+        time = timestep / 1000
         return self.shift * time / (1 + (self.shift - 1) * time)
 
 

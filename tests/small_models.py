@@ -102,8 +102,8 @@ def make(base: str):
     torch.manual_seed(0)
     with torch.inference_mode():
         model = config.get_model({}, "")
-        for parameter in model.diffusion_model.parameters():
-            torch.nn.init.normal_(parameter, std=0.05)
+        for weight in (*model.diffusion_model.parameters(), *model.diffusion_model.buffers()):
+            torch.nn.init.normal_(weight, std=0.05)
     return ModelPatcher(model, load_device=torch.device("cpu"), offload_device=torch.device("cpu"))
 
 

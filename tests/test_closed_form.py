@@ -51,9 +51,6 @@ class FluxSampling(torch.nn.Module):
     def timestep(self, sigma):
         return sigma
 
-    def percent_to_sigma(self, percent: float) -> float:
-        return float(self.sigma(1 - percent)) if percent < 1 else 0.0
-
 
 def zero_terminal(sigmas: torch.Tensor) -> torch.Tensor:
     """Lin et al. 2023, algorithm 1, with the host's clamp of the last value."""

@@ -27,13 +27,13 @@ def job_of(tiny, method=None, side=96, **settings):  # noqa: F811
 
 def really_kept(job) -> int:
     """Bytes of the tensors that autograd saves in a real pass of the student, weights not counted."""
-    from fewstep.host import conditioning, hollow, models
+    from fewstep.host import anatomy, conditioning, hollow, models
     from fewstep.training.roles import LoraRoles
 
     kind, count = hollow.KINDS[job.config.precision], job.config.batch_size
     with models.training_mode():
         copy = models.TrainingCopy(job.model, kind)
-        targets = models.lora_targets(job.model)
+        targets = anatomy.lora_targets(job.model)
         roles = LoraRoles(copy.net, copy.denoise, targets, job.config.rank, job.config.alpha)
         found = conditioning.encode_prompts(job.model, job.clip, [""], job.spec.height, job.spec.width)[0]
         cond = {name: value.expand(count, *value.shape[1:]).contiguous() for name, value in found.items()}

@@ -26,12 +26,12 @@ def bases(tmp_path_factory):
 
 def factors(model, rank: int = RANK) -> dict[str, tuple]:
     """{(host module, diffusers module): (up, down)} for attention, feed-forward, conv and time_emb_proj layers."""
-    from fewstep.host import models
+    from fewstep.host import anatomy
 
     generator = torch.Generator().manual_seed(3)
-    names, weights = models.diffusers_names(model), model.model.diffusion_model.state_dict()
+    names, weights = anatomy.lora_names(model), model.model.diffusion_model.state_dict()
     found = {}
-    for host in models.lora_targets(model):
+    for host in anatomy.lora_targets(model):
         shape = weights[f"{host}.weight"].shape
         up = torch.randn(shape[0], rank, *(1 for _ in shape[2:]), generator=generator) * 0.125
         found[host, names[host]] = up, torch.randn(rank, *shape[1:], generator=generator) * 0.125

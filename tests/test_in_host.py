@@ -145,10 +145,10 @@ def test_prompts_of_unequal_length_are_drawn_and_taught_together(tiny, tmp_path)
 
 
 def test_another_kind_of_model_is_refused_before_anything_is_drawn(tiny, tmp_path):
-    from fewstep.host import models
+    from fewstep.host import anatomy
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "lora_targets", lambda model: [])
+        patch.setattr(anatomy, "lora_targets", lambda model: [])
         with pytest.raises(ValueError, match="no U-Net of SD1.5, SD2 or SDXL"):
             short_lora(tiny, tmp_path)
     assert not list(tmp_path.rglob("latents-*"))
@@ -168,7 +168,7 @@ def test_changed_settings_are_refused_before_anything_is_drawn(tiny, tmp_path, c
 
 def diffusers_unet(model):
     """The tiny U-Net with the same weights in diffusers' own class."""
-    from fewstep.host import models
+    from fewstep.host import anatomy
 
     unet = diffusers.UNet2DConditionModel(
         sample_size=12,
@@ -187,7 +187,7 @@ def diffusers_unet(model):
         unet.load_state_dict(
             {theirs: weights[ours].clone().float() for theirs, ours in table.items() if ours in weights}
         )
-    assert set(models.lora_targets(model)) <= {n.removesuffix(".weight") for n in weights}
+    assert set(anatomy.lora_targets(model)) <= {n.removesuffix(".weight") for n in weights}
     return unet.eval()
 
 

@@ -129,14 +129,14 @@ def modules(result) -> set[str]:
     ],
 )
 def test_only_the_chosen_layers_get_a_lora(layers, parts, tiny):  # noqa: F811
+    from fewstep.host import anatomy
     from fewstep.host import layers as chosen
-    from fewstep.host import models
 
-    names = models.diffusers_names(tiny[0])
+    names = anatomy.lora_names(tiny[0])
     found = [names[name].replace(".", "_") for name in chosen.chosen(tiny[0], layers)]
-    whole = [names[name].replace(".", "_") for name in models.lora_targets(tiny[0])]
+    whole = [names[name].replace(".", "_") for name in anatomy.lora_targets(tiny[0])]
     assert found == [name for name in whole if any(part in name for part in parts)] and len(found) < len(whole)
-    assert chosen.chosen(tiny[0], "all") == models.lora_targets(tiny[0])
+    assert chosen.chosen(tiny[0], "all") == anatomy.lora_targets(tiny[0])
 
 
 @pytest.mark.parametrize("layers, message", [("to_x", 'names "to_x"'), (" , ", "layers is empty")])

@@ -7,6 +7,7 @@ from math import lcm
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..samplers.noise import generator_for
 from .batch import Batch
@@ -74,17 +75,23 @@ class Examples:
         return self.uncond if isinstance(self.uncond, dict) else self.uncond[self.prompts[index]]
 
 
-def join_keyword(tensors: list[Tensor]) -> Tensor:
-    """[1, ...] tensors as one batch; text of unequal length is repeated to a common one, as the host joins prompts."""
-    if tensors[0].ndim == 3:
-        length = lcm(*{tensor.shape[1] for tensor in tensors})
-        tensors = [tensor.repeat(1, length // tensor.shape[1], 1) for tensor in tensors]
-    return torch.cat(tensors)
+def repeated(texts: list[Tensor]) -> list[Tensor]:
+    """Texts [1, n, c] of unequal length repeated to a common one, as the host joins prompts."""
+    length = lcm(*{text.shape[1] for text in texts})
+    return [text.repeat(1, length // text.shape[1], 1) for text in texts]
+
+
+def padded(texts: list[Tensor]) -> list[Tensor]:
+    """Texts [1, n, c] of unequal length with zeros behind; their own lengths are in the cond (`tokens`)."""
+    length = max(text.shape[1] for text in texts)
+    return [pad(text, (0, 0, 0, length - text.shape[1])) for text in texts]
 
 
 def join_conds(conds: list[dict[str, Tensor]], device: torch.device) -> dict[str, Tensor]:
     """Keyword tensors of several prompts as one batch on the device."""
-    return {name: join_keyword([cond[name] for cond in conds]).to(device) for name in conds[0]}
+    level = padded if "tokens" in conds[0] else repeated
+    columns = {name: [cond[name] for cond in conds] for name in conds[0]}
+    return {name: torch.cat(level(some) if some[0].ndim == 3 else some).to(device) for name, some in columns.items()}
 
 
 def make_batch(

@@ -136,8 +136,10 @@ class LoraRoles(ModuleRoles):
         return found
 
     def judge(self, y: Tensor, sigma: Tensor, cond) -> Tensor:
-        """The discriminator's logits [b, n] on those features."""
-        return self.discriminator(self.tap(y, sigma, cond))
+        """The discriminator's logits [b, n] on those features. Texts of unequal length may run in parts: their samples
+        come in that order."""
+        found, blocks = self.tap(y, sigma, cond), len(self.tapped)
+        return torch.cat([self.discriminator(found[i : i + blocks]) for i in range(0, len(found), blocks)])
 
 
 def checkpoint_blocks(roles: LoraRoles, blocks: list[nn.Module]) -> None:

@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=SHIPPED, help="where the finished file goes")
     args = parser.parse_args()
     headless.start()
-    from fewstep.host import conditioning, folders, models
+    from fewstep.host import anatomy, conditioning, folders, models
 
     model, clip, vae = headless.load_checkpoint(folders.ASSETS / "checkpoints" / "fewstep-tiny-sd.safetensors")
     lines = (folders.PROMPTS / "tiny-sd.txt").read_text(encoding="utf-8").splitlines()
@@ -86,8 +86,8 @@ def main() -> None:
     with models.training_mode():
         latents = styled_latents(model, vae, encoded[:-1], encoded[-1])
         conds = [conditioning.model_keywords(model, *text, *SIZE) for text in encoded[:-1]]
-        learnt = learn(models.TrainingCopy(model), latents, conds, models.lora_targets(model), args.steps)
-    tensors = keys.export_lora(learnt, models.diffusers_names(model), RANK)
+        learnt = learn(models.TrainingCopy(model), latents, conds, anatomy.lora_targets(model), args.steps)
+    tensors = keys.export_lora(learnt, anatomy.lora_names(model), RANK)
     tensors = {key: tensor.half() if tensor.ndim else tensor for key, tensor in tensors.items()}
     about = {"modelspec.title": "cyanotype", "modelspec.description": "A style LoRA of the tiny base, rank 4."}
     io.save(tensors, args.out, {**about, "ss_network_dim": str(RANK), "ss_network_alpha": str(RANK)})
