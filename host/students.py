@@ -28,6 +28,10 @@ def check(job) -> None:
         full or not job.method.embeds_guidance,
         f"{NODE}: no LoRA can carry the method's guidance_embedding. Set train to full, or turn it off.",
     )
+    require(
+        not full or bool(anatomy.unet_blocks(job.model.model.diffusion_model)),
+        f"{NODE}: train full is for the U-Nets of SD1.5, SD2 and SDXL. SD3 and Flux train as LoRAs: set train to lora.",
+    )
     if job.start_model is not None:
         models.refuse_quantised(job.start_model.model.diffusion_model, f"{NODE}: start_model")
         merging.check_alike(job.model, job.start_model, NODE)

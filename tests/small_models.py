@@ -89,8 +89,8 @@ def start(folder) -> None:
         headless.start(workdir=folder)
 
 
-def make(base: str):
-    """A MODEL of that base with random weights; None where this host has no such class."""
+def make(base: str, **changes):
+    """A MODEL of that base with random weights; None where this host has no such class. changes: to its options."""
     import comfy.supported_models as supported
     from comfy.model_patcher import ModelPatcher
 
@@ -98,7 +98,7 @@ def make(base: str):
     kind = getattr(supported, name, None)
     if kind is None:
         return None
-    config = kind(known_options(name, options))
+    config = kind(known_options(name, {**options, **changes}))
     torch.manual_seed(0)
     with torch.inference_mode():
         model = config.get_model({}, "")
