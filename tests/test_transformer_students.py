@@ -191,3 +191,17 @@ def test_the_sigmas_of_training_are_those_of_sampling(model):
     assert torch.equal(copy.sigmas()[[999, 759, 499, 259]], listed[:-1]) and listed[0] == 1
     table = model.get_model_object("model_sampling").sigmas  # the host's own, evenly spaced in time
     assert torch.allclose(listed[2], table[len(table) // 2 - 1], atol=1e-5) and abs(float(listed[2]) - 0.5) > 0.1
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_memory_is_estimated_before_a_run(precision, model):
+    """Within 15 % of what autograd keeps of a real pass, and less where the blocks are recomputed."""
+    from fewstep.host import dataset, distil, hollow
+    from test_estimate import really_kept
+
+    spec = dataset.DataSpec(PROMPTS, None, *SIZE, 4, 2, 2.0)
+    config = TrainConfig(batch_size=3, rank=4, alpha=4.0, precision=precision)
+    job = distil.Job(model, Text(), None, spec, METHODS["LCM"](), config, "estimate", [])
+    kept, widths = hollow.kept(job)
+    assert kept.bytes(False) == pytest.approx(really_kept(job), rel=0.15)
+    assert kept.bytes(True) < kept.bytes(False) and len(widths) == 2
