@@ -44,6 +44,14 @@ def lora_targets(model) -> list[str]:
     ]
 
 
+def can_learn(model) -> bool:
+    """Whether the network is of a known kind and its latents are pictures at an eighth of their size: no videos, and
+    not Flux 2, whose blocks have Flux's names."""
+    latents = model.model.latent_format
+    flat = getattr(latents, "latent_dimensions", 2) == 2 and getattr(latents, "spacial_downscale_ratio", 8) == 8
+    return flat and bool(lora_targets(model))
+
+
 def transformer_blocks(net: nn.Module) -> dict[str, nn.Module]:
     """{name: block} of a transformer, in the order of the forward pass."""
     lists = {name: getattr(net, name, ()) for name in STREAMS}

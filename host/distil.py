@@ -87,7 +87,7 @@ class Job:
         """Refuse what cannot work before anything is drawn or allocated."""
         require(self.clip is not None, "FewStepDistill: no text encoder came with the model. Connect a CLIP loader.")
         require(
-            bool(anatomy.lora_targets(self.model)),
+            anatomy.can_learn(self.model),
             "FewStepDistill: the model is no U-Net of SD1.5, SD2 or SDXL and no transformer of SD3 or Flux, the "
             "kinds it can train. Load one of these.",
         )

@@ -205,3 +205,13 @@ def test_memory_is_estimated_before_a_run(precision, model):
     kept, widths = hollow.kept(job)
     assert kept.bytes(False) == pytest.approx(really_kept(job), rel=0.15)
     assert kept.bytes(True) < kept.bytes(False) and len(widths) == 2
+
+
+def test_what_cannot_be_trained_is_refused_before_anything_is_drawn(model, tmp_path, monkeypatch):
+    """Whole transformers, and networks with these blocks over the latents of videos (HunyuanVideo)."""
+    with pytest.raises(ValueError, match="SD3 and Flux train as LoRAs: set train to lora"):
+        run(model, tmp_path, METHODS["LCM"](), train="full")
+    monkeypatch.setattr(model.model.latent_format, "latent_dimensions", 3, raising=False)
+    with pytest.raises(ValueError, match="no U-Net of SD1.5, SD2 or SDXL and no transformer of SD3 or Flux"):
+        run(model, tmp_path, METHODS["LCM"]())
+    assert not list(tmp_path.rglob("latents-*"))
