@@ -11,6 +11,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from .adversarial import Discriminator, as_map
+
 TEACHER, DISCRIMINATOR = "teacher", "discriminator"
 FIXED = ("target", "previous")  # roles that no optimizer moves
 
@@ -115,8 +117,6 @@ class LoraRoles(ModuleRoles):
 
     def add_discriminator(self, blocks: list[nn.Module], example: tuple, seed: int = 0, judging: str = TEACHER) -> None:
         """Heads on the outputs of these blocks, run as the role `judging`; example: (y, sigma, cond) of one sample."""
-        from .adversarial import Discriminator, as_map
-
         self.tapped, self.judging = blocks, judging
         with torch.no_grad():
             widths = [as_map(found).shape[1] for found in self.tap(*example)]
@@ -136,8 +136,7 @@ class LoraRoles(ModuleRoles):
         return found
 
     def judge(self, y: Tensor, sigma: Tensor, cond) -> Tensor:
-        """The discriminator's logits [b, n] on those features. Texts of unequal length may run in parts: their samples
-        come in that order."""
+        """The discriminator's logits [b, n] on those features. Samples of unequal text run in parts, and come so."""
         found, blocks = self.tap(y, sigma, cond), len(self.tapped)
         return torch.cat([self.discriminator(found[i : i + blocks]) for i in range(0, len(found), blocks)])
 
