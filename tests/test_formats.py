@@ -192,6 +192,16 @@ def test_transformers_keep_their_module_names(module):
     assert keys.modules_of({f"{module}.lora_up.weight": 0, f"{module}.alpha": 0}).keys() == {module}
 
 
+@pytest.mark.parametrize("part", ["hada_w1_a", "hada_t2", "lokr_w1", "lokr_w2_b", "lora_mid.weight", "alpha"])
+@pytest.mark.parametrize("prefix", ["unet.", "base_model.model.unet.", "diffusion_model.", ""])
+def test_every_part_of_a_module_is_renamed_with_it(prefix, part):
+    from fewstep.weights import keys
+
+    assert keys.kohya_key(f"{prefix}down_blocks.0.resnets.0.conv1.{part}") == (
+        f"lora_unet_down_blocks_0_resnets_0_conv1.{part}"
+    )
+
+
 def test_two_keys_of_one_weight_are_refused():
     from fewstep.weights import keys
 

@@ -53,6 +53,7 @@ def test_what_a_dead_run_is_told_to_change_may_change(before, now, changed):
         (phases(0.0, 0.2), total(phases(0.0, 0.2), score(), 0.1), r"parts \(None -> 2\)"),
         (total(phases(0.0, 0.2), score(), 0.1), phases(0.0, 0.2), r"parts \(2 -> None\)"),
         (total(phases(0.0, 0.2), score(), 0.1), total(phases(0.0, 0.2), score(guidance=3.0), 0.1), "parts.1.score"),
+        (total(phases(0.0, 0.2), score(), 0.1), total(phases(0.0, 0.2), score(), 0.2), r"weight \(0.1 -> 0.2\)"),
     ],
 )
 def test_whatever_else_of_a_method_may_not(before, now, named):

@@ -130,9 +130,10 @@ def swiftbrush(options: ScoreMethodOptions) -> Method:
 
 @dataclass(frozen=True)
 class Together:
-    """The options of several methods."""
+    """The options of several methods; weight: of the second."""
 
     parts: tuple
+    weight: float
 
 
 def total(first: Method, second: Method, weight: float) -> Method:
@@ -151,7 +152,7 @@ def total(first: Method, second: Method, weight: float) -> Method:
     return replace(
         first,
         name=f"{first.name}+{second.name}",
-        options=Together((first.options, second.options)),
+        options=Together((first.options, second.options), weight),
         turns=tuple(replace(turn, terms=terms) for turn, terms in together.items()),
         pictures=first.pictures or second.pictures,
         on_pictures=(*first.on_pictures, *((term, weight * own) for term, own in second.on_pictures)),

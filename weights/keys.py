@@ -100,11 +100,10 @@ def kohya_key(key: str, several_encoders: bool = False) -> str:
     """
     if key.startswith("lora_"):
         return key
-    match = SIDE.match(key)
-    if match:
+    if match := SIDE.match(key):
         module, end = match["module"], f"{SIDES[match['side']]}.weight"
-    elif key.endswith((".alpha", ".dora_scale")):
-        module, end = key.rsplit(".", 1)
+    elif part := PART.search(key):
+        module, end = key[: part.start()], part[1]
     else:
         return key
     return f"{kohya_module(plain(module), several_encoders)}.{end}"
