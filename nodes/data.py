@@ -6,7 +6,7 @@ from ..training.prompts import PromptFile, Prompts
 
 PROMPTS, DATA = "FEWSTEP_PROMPTS", "FEWSTEP_DATA"
 SIZE = {"min": 64, "max": 4096, "step": 8}
-TEACHER_STEPS = ("INT", {"default": 12, "min": 1, "max": 100, "tooltip": "DPM++ 2M steps; on Karras' sigmas, flow models on even times."})
+TEACHER_STEPS = ("INT", {"default": 12, "min": 1, "max": 100, "tooltip": "DPM++ 2M steps (even in flow models)."})
 CFG = {"default": 7.5, "min": 1.0, "max": 30.0, "step": 0.1, "tooltip": "As you sample the base."}
 
 
