@@ -133,7 +133,7 @@ class Together:
     """The options of several methods; weight: of the second."""
 
     parts: tuple
-    weight: float
+    weight: float = 1.0
 
 
 def total(first: Method, second: Method, weight: float) -> Method:
