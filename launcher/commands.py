@@ -71,7 +71,9 @@ def test(args: argparse.Namespace) -> int:
     pytest = [sys.executable, "-m", "pytest", "-c", "tests/pytest.ini", "--rootdir", "tests"]
     # The whole suite in two processes, each with a host of its own; a chosen part in one, for -x and --pdb.
     side_by_side = [] if args.rest else ["-n", "2", "--dist", "loadfile"]
-    tests = subprocess.call([*pytest, *which, *side_by_side, *args.rest], cwd=ROOT)
+    # One thread each: two that wait for each other, beside another process on the same cores, take many times as long.
+    env = os.environ if args.rest else {"OMP_NUM_THREADS": "1", **os.environ}
+    tests = subprocess.call([*pytest, *which, *side_by_side, *args.rest], cwd=ROOT, env=env)
     lint = subprocess.call([sys.executable, "-m", "ruff", "check", "."], cwd=ROOT)
     return tests or lint
 
