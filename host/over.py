@@ -14,7 +14,7 @@ from ..weights import keys, merge
 from . import anatomy
 
 UNET = "diffusion_model."
-_, PLAIN_BASE, BY_SVD = choices(TrainConfig, "lora_over")
+PATCHED, PLAIN_BASE, BY_SVD = choices(TrainConfig, "lora_over")
 UP, DOWN, ALPHA, PLAIN = 0, 1, 2, 3  # what the host keeps of a LoRA; from PLAIN on: mid, DoRA scale, reshape
 
 
@@ -62,7 +62,7 @@ def refusal(key: str, kind: str) -> str:
     return (
         f"FewStepDistill: {key} carries a patch of kind {kind!r} that is no plain LoRA of the U-Net. It cannot go "
         f'exactly into one LoRA over the plain base. Set lora_over to "{BY_SVD}", which takes the nearest LoRA of the '
-        'rank and reports how near it is; to "patched model"; or take that patch off.'
+        f'rank and reports how near it is; to "{PATCHED}"; or take that patch off.'
     )
 
 
@@ -95,7 +95,7 @@ def delta_of(strength: float, parts: tuple, shape: torch.Size) -> merge.Delta:
 
 def product(job, speed: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
     """The student's file: its own LoRA, or that and the task's as one; and the relative error of the task in it."""
-    if job.config.lora_over == "patched model" or not job.model.patches:
+    if job.config.lora_over == PATCHED or not job.model.patches:
         return speed, 0.0
     pieces, error = task(job.model, job.config.rank if job.config.lora_over == BY_SVD else 0)
     for module, delta in merge.deltas(speed).items():
@@ -106,7 +106,7 @@ def product(job, speed: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
 
 def carrier(job):
     """The MODEL that the product goes on: the wired one, or its clone without LoRAs."""
-    if job.config.lora_over == "patched model":
+    if job.config.lora_over == PATCHED:
         return job.model
     plain = job.model.clone()
     plain.patches = {}

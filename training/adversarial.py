@@ -53,12 +53,12 @@ class Discriminator(nn.Module):
 
 def judged(roles, path: Path, batch: Batch, x: Tensor, t: Tensor, window: int, name: str) -> Tensor:
     """Logits [b, n] of x (the papers' coordinates at t), noised anew to one of the `window` timesteps above t."""
-    level = (t + 1 + batch.whole(LEVEL, window)).clamp(max=path.timesteps - 1)
+    level = (t + 1 + batch.randint(LEVEL, window)).clamp(max=path.timesteps - 1)
     noised = path.renoise(path.from_paper(x, t), batch.fresh(f"judge-{name}"), t, level)
     return roles.judge(noised, path.sigma(level), batch.cond)
 
 
-def fool(roles, path: Path, batch: Batch, fake: Tensor, t: Tensor, window: int, weight: float) -> tuple:
+def generator_loss(roles, path: Path, batch: Batch, fake: Tensor, t: Tensor, window: int, weight: float) -> tuple:
     """weight mean relu(1 - D(fake)), through the judge's features to the student; (0, no logs) at weight 0."""
     if not weight:
         return 0.0, {}

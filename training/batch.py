@@ -47,7 +47,7 @@ class Batch:
         """t = -1 for every sample: the clean end."""
         return torch.full((len(self),), -1, device=self.noise.device)
 
-    def whole(self, column: int, count: Tensor | int) -> Tensor:
+    def randint(self, column: int, count: Tensor | int) -> Tensor:
         """One of 0 .. count - 1 for each sample, [b]: u is at most 1 - 2^-24, so that fp32 never rounds u n up to n."""
         return (self.uniform[:, column] * count).long()
 

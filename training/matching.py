@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..samplers.schedule import expand
-from .adversarial import discriminate, fool
+from .adversarial import discriminate, generator_loss
 from .batch import DROP, STEP, TIME, Batch
 from .config import check_fields, require
 from .path import Path
@@ -47,7 +47,7 @@ def shifted(batch: Batch, t: Tensor, options: ReconstructionOptions) -> Tensor:
     if options.shift == "none":
         return t
     if options.shift == "random":
-        return batch.whole(STEP, 1000)
+        return batch.randint(STEP, 1000)
     return (options.gamma_max * (t.float() / 999) ** options.gamma_power).round().long().clamp(0, 999)
 
 
@@ -72,7 +72,7 @@ def reconstruction(roles, path: Path, batch: Batch, options: ReconstructionOptio
     """weight || sg teacher^k(q(x0s, eps, gamma(t))) - x0s ||^2 + weight adversarial."""
     x0, target, end = reconstruction_pair(roles, path, batch, options)
     loss = options.distance * distance(x0, target, options.loss)
-    fooling, logs = fool(roles, path, batch, x0, end, path.timesteps, options.adversarial)
+    fooling, logs = generator_loss(roles, path, batch, x0, end, path.timesteps, options.adversarial)
     return loss + fooling, {"reconstruction": loss.detach(), **logs}
 
 
@@ -117,7 +117,7 @@ def score_gradient(roles, path: Path, batch: Batch, x0: Tensor, options: ScoreOp
 
     vsd: s^2 (eps_real - eps_fake) = a s (x0_fake - x0_real);  dmd: (x0_fake - x0_real) / mean |x0 - x0_real|.
     """
-    t = options.t_min + batch.whole(TIME, options.t_max - options.t_min + 1)
+    t = options.t_min + batch.randint(TIME, options.t_max - options.t_min + 1)
     y, sigma = path.noise(x0, batch.fresh("score"), t), path.sigma(t)
     real = guided(roles, "teacher", y, sigma, batch, options.guidance)
     fake = guided(roles, "critic", y, sigma, batch, options.critic_guidance)
@@ -134,7 +134,7 @@ def distribution_matching(roles, path: Path, batch: Batch, options: ScoreOptions
     with torch.no_grad():
         gradient = score_gradient(roles, path, batch, x0.detach(), options)
     loss = 0.5 * (x0 - (x0 - gradient).detach()).square().mean()
-    fooling, logs = fool(roles, path, batch, x0, batch.clean, path.timesteps, options.adversarial)
+    fooling, logs = generator_loss(roles, path, batch, x0, batch.clean, path.timesteps, options.adversarial)
     return loss + fooling, {"score": gradient.square().mean().sqrt(), "made_std": x0.detach().std(), **logs}
 
 
@@ -150,7 +150,7 @@ def denoising(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[T
     """
     with torch.no_grad():
         x0 = made(roles, path, batch, options)
-    t = batch.whole(TIME, path.timesteps)
+    t = batch.randint(TIME, path.timesteps)
     y = path.noise(x0, batch.fresh("denoise"), t)
     drop = batch.uniform[:, DROP] < options.drop
     cond = {name: torch.where(expand(drop, value), batch.uncond[name], value) for name, value in batch.cond.items()}

@@ -13,7 +13,7 @@ from .terms import ConsistencyOptions, consistency, consistency_pair
 from .turns import Method, Turn, one_term
 
 
-def judging(pair: Callable, options: object, rate: float, window: int = 1000, **when) -> Turn:
+def discriminator_turn(pair: Callable, options: object, rate: float, window: int = 1000, **when) -> Turn:
     """The discriminator's turn on pair(roles, path, batch, options) -> (fake, real, t)."""
     judge = partial(discriminate, pair=partial(pair, options=options), window=window)
     return Turn("discriminator", ((judge, 1.0),), learning_rate=rate, **when)
@@ -68,7 +68,7 @@ def tscd(options: TSCDOptions) -> Method:
         turns.append(one_term(consistency, phase, first=first, last=last))
         if adversarial:
             rate, window = options.discriminator_rate, 1000 // k
-            turns.append(judging(consistency_pair, phase, rate, window, first=first, last=last))
+            turns.append(discriminator_turn(consistency_pair, phase, rate, window, first=first, last=last))
     schedule, most = ("lcm", 8) if k == 1 else ("segments", k)  # the last phase's
     return Method("TSCD", options, tuple(turns), "tcd", schedule, most=most)
 
@@ -77,7 +77,7 @@ def imagine_flash(options: ReconstructionOptions, discriminator_rate: float = 1e
     """Imagine Flash: reconstruction on the student's own rollout; only forward starts look at pictures."""
     turns = [one_term(matching.reconstruction, options)]
     if options.adversarial:
-        turns.append(judging(matching.reconstruction_pair, options, discriminator_rate))
+        turns.append(discriminator_turn(matching.reconstruction_pair, options, discriminator_rate))
     own = {"timesteps": (options.timesteps,), "most": len(options.timesteps), "pictures": options.start == "forward"}
     return Method("ImagineFlash", options, tuple(turns), "imagine_flash", "trailing", **own)
 
@@ -116,7 +116,7 @@ def dmd(options: ScoreMethodOptions) -> Method:
         one_term(matching.denoising, score, "critic", learning_rate=options.critic_rate),
     ]
     if score.adversarial and score.features == "teacher":
-        turns.append(judging(matching.made_pair, score, options.discriminator_rate))
+        turns.append(discriminator_turn(matching.made_pair, score, options.discriminator_rate))
     judge, looks = score.features if score.adversarial else "teacher", bool(options.pictures or score.adversarial)
     own = {"timesteps": (score.timesteps,), "most": len(score.timesteps), "pictures": looks, "judge": judge}
     return Method("DMD", options, tuple(turns), "lcm", "trailing", **own)

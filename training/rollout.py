@@ -12,7 +12,7 @@ from .path import Path
 
 def student_step(batch: Batch, timesteps: Sequence[int], column: int = STEP) -> tuple[Tensor, Tensor]:
     """(which of the student's timesteps each sample stands on, that timestep), both [b]."""
-    index = batch.whole(column, len(timesteps))
+    index = batch.randint(column, len(timesteps))
     return index, torch.tensor(timesteps, device=index.device)[index]
 
 

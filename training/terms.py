@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..samplers.lcm import boundary_scalings
 from ..samplers.schedule import expand, segment_floors
-from .adversarial import fool
+from .adversarial import generator_loss
 from .batch import END, GUIDANCE, TIME, Batch
 from .config import check_fields, require
 from .path import Path
@@ -118,12 +118,12 @@ def floor_of(t: Tensor, options: ConsistencyOptions) -> Tensor:
 
 def trajectory(path: Path, batch: Batch, options: ConsistencyOptions) -> tuple[Tensor, Tensor, Tensor]:
     """(t, s, end) [b] of each sample: t_n on the grid, s = t_n - skip not below its segment, t_end in [t_b, s]."""
-    t = (batch.whole(TIME, options.grid) + 1) * (path.timesteps // options.grid) - 1
+    t = (batch.randint(TIME, options.grid) + 1) * (path.timesteps // options.grid) - 1
     floor = floor_of(t, options)
     s = torch.maximum(t - options.skip, floor)
     if options.end == "clean":
         return t, s, batch.clean
-    return t, s, floor if options.end == "floor" else floor + batch.whole(END, s - floor + 1)
+    return t, s, floor if options.end == "floor" else floor + batch.randint(END, s - floor + 1)
 
 
 def jump(roles, role: str, path: Path, y: Tensor, t: Tensor, end: Tensor, cond, options: ConsistencyOptions) -> Tensor:
@@ -171,5 +171,5 @@ def consistency(roles, path: Path, batch: Batch, options: ConsistencyOptions) ->
     predicted, target, end = consistency_pair(roles, path, batch, options)
     found = distance(predicted, target, options.loss, options.huber_c)
     window = path.timesteps // options.segments
-    fooling, logs = fool(roles, path, batch, predicted, end, window, options.adversarial)
+    fooling, logs = generator_loss(roles, path, batch, predicted, end, window, options.adversarial)
     return options.distance * found + fooling, {"consistency": found.detach(), **logs}
