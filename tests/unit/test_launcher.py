@@ -238,7 +238,8 @@ def test_unknown_options_go_to_pytest_alone(capsys):
 
 def test_a_log_is_shown_on_a_terminal_that_does_not_know_its_signs():
     """Windows writes a code page where the output goes to a file or a pipe."""
-    code = "import bootstrap; bootstrap.register(); from fewstep.launcher import cli; cli.main(['bench', 'no-such']); print('\\u2713 loaded')"
+    code = "import bootstrap; bootstrap.register(); from fewstep.launcher import cli; "
+    code += "cli.main(['bench', 'no-such']); print('\\u2713 loaded')"
     env = os.environ | {"PYTHONIOENCODING": "cp1252", cli.INSIDE: "1"}
     done = subprocess.run([sys.executable, "-c", code], cwd=folders.ROOT, env=env, capture_output=True)
     assert done.returncode == 0 and done.stdout == b"? loaded" + os.linesep.encode(), done.stderr
