@@ -5,12 +5,13 @@ import re
 from ..host import sampling
 from ..host.loading import loras, models, saving
 from ..samplers.unit_start import with_unit_start
-from ..weights import families, model_families
+from ..weights import families
+from ..weights.families import models as published
 from .sample import METHODS, sampler_options
 
 NODE = "FewStepLoadModel"
 LEAST_MATCH = 0.9
-NAMES = [families.AUTO, *(row.family for row in model_families.ROWS)]
+NAMES = [families.AUTO, *(row.family for row in published.ROWS)]
 
 
 class FewStepLoadModel:
@@ -52,7 +53,7 @@ class FewStepLoadModel:
             models.zero(model, found.missing)
             if header.projection is not None:
                 model = models.with_guidance(model, header.projection, guidance)
-            if settings.family in model_families.PREDICTS_X0:
+            if settings.family in published.PREDICTS_X0:
                 model = models.predicting_x0(model)
             sigmas = loras.sigmas_of(model.get_model_object("model_sampling"), settings, steps, denoise)
         except ValueError as error:
@@ -81,15 +82,15 @@ class FewStepLoadModel:
 def settings_of(name: str, header, family: str, steps: int) -> families.Settings:
     """The user's choice, else by metadata, the guidance projection, and the name."""
     if family != families.AUTO:
-        return model_families.named(family, steps, name)
+        return published.named(family, steps, name)
     found = families.from_metadata(header.metadata)
     if found:
         return found
     if header.projection is not None:
-        return model_families.named(model_families.LCM, steps)
-    for row in model_families.ROWS:
+        return published.named(published.LCM, steps)
+    for row in published.ROWS:
         hit = re.search(row.pattern, name.replace("\\", "/").lower())
-        if hit and row.family == model_families.LCM:
+        if hit and row.family == published.LCM:
             raise ValueError(
                 "is named like an LCM model but has no guidance embedding (time_embedding.cond_proj.weight). Get the "
                 "author's file, or choose its family."

@@ -281,11 +281,12 @@ UPSTREAM = {row.name for row in ROWS if row.upstream}
 
 def settings_of(file: File):
     """What the pack knows of a few-step file by its name."""
-    from fewstep.weights import families, model_families
+    from fewstep.weights import families
+    from fewstep.weights.families import models
 
     if file.folder == "loras":
         return families.from_name(file.name)
-    hits = ((row, re.search(row.pattern, file.name.lower())) for row in model_families.ROWS)
+    hits = ((row, re.search(row.pattern, file.name.lower())) for row in models.ROWS)
     row, hit = next(pair for pair in hits if pair[1])
     return row.make(int(hit[1]) if hit.re.groups else 0)
 

@@ -84,6 +84,6 @@ def test_a_lora_that_cannot_be_saved_as_asked_is_refused(monkeypatch, tmp_path):
 def test_the_nodes_know_every_sampler_and_schedule_that_a_file_may_name():
     from fewstep.nodes.sample import METHODS
     from fewstep.samplers.schedule import SCHEDULES
-    from fewstep.weights import settings
+    from fewstep.weights.families import settings
 
     assert set(settings.SAMPLERS) == set(METHODS) and set(settings.SCHEDULES) == set(SCHEDULES)

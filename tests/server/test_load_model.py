@@ -4,7 +4,7 @@ import numpy
 import pytest
 import torch
 from fewstep.samplers.guidance_embedding import GuidedTimestep, guidance_embedding
-from fewstep.weights import model_families
+from fewstep.weights.families import models
 from test_host import api, assert_is_a_picture, pictures
 
 
@@ -31,14 +31,14 @@ def test_guided_timestep_equals_diffusers(guidance):
     [
         ("Hyper-SDXL-1step-Unet.safetensors", "Hyper-SDXL one step", 1, {"1": [800]}),
         ("Hyper-SDXL-1step-Unet-Comfyui.fp16.safetensors", "Hyper-SDXL one step", 1, {"1": [800]}),
-        ("sdxl_lightning_1step_unet_x0.safetensors", model_families.LIGHTNING_X0, 1, {}),
+        ("sdxl_lightning_1step_unet_x0.safetensors", models.LIGHTNING_X0, 1, {}),
         ("sdxl_lightning_4step_unet.safetensors", "SDXL-Lightning", 4, {}),
         ("dmd2_sdxl_1step_unet_fp16.safetensors", "DMD2 one step", 1, {"1": [399]}),
         ("dmd2_sdxl_4step_unet_fp16.safetensors", "DMD2", 4, {}),
         ("sd_xl_turbo_1.0_fp16.safetensors", "SD/SDXL-Turbo", 1, {}),
         ("sd_turbo.safetensors", "SD/SDXL-Turbo", 1, {}),
         ("swiftbrush/unet.safetensors", "SwiftBrush", 1, {"1": [999]}),
-        ("DreamShaper8_LCM.safetensors", model_families.MERGED, 4, {}),
+        ("DreamShaper8_LCM.safetensors", models.MERGED, 4, {}),
     ],
 )
 def test_published_names_are_known(name, family, steps, timesteps):
@@ -78,7 +78,7 @@ def graph(**inputs) -> dict:
 def test_a_checkpoint_is_loaded_and_drawn_in_the_host(client):
     drawn = pictures(client, graph(steps=20))["fewstep"][0]
     assert_is_a_picture(drawn)
-    x0 = pictures(client, graph(steps=1, family=model_families.LIGHTNING_X0))["fewstep"][0]
+    x0 = pictures(client, graph(steps=1, family=models.LIGHTNING_X0))["fewstep"][0]
     assert numpy.abs(drawn - x0).mean() > 0.01
 
 

@@ -2,15 +2,16 @@
 
 import pytest
 import torch
-from fewstep.weights import families, model_families, published_flow, settings
+from fewstep.weights import families
+from fewstep.weights.families import flow, models, settings
 
 FLOW = [
     ("Wan2.2-Lightning_T2V-A14B-4steps-lora_HIGH_fp16.safetensors", "4", [1, 0.9375, 0.83333]),
     ("wan2.2_t2v_A14b_low_noise_lora_rank64_lightx2v_4step_1217.safetensors", "4", [0.83333, 0.625, 0]),
     ("wan2.1_t2v_14b_lora_rank64_lightx2v_4step.safetensors", "4", [1, 0.9375, 0.83333, 0.625, 0]),
     ("Qwen-Image-Lightning-4steps-V1.0.safetensors", "4", [1, 0.9, 0.75, 0.5, 0]),
-    ("ltx-2-19b-distilled-lora-384.safetensors", "8", published_flow.LTX2),
-    ("ltxv-13b-0.9.7-distilled-lora128.safetensors", "7", published_flow.LTX_FIRST),
+    ("ltx-2-19b-distilled-lora-384.safetensors", "8", flow.LTX2),
+    ("ltxv-13b-0.9.7-distilled-lora128.safetensors", "7", flow.LTX_FIRST),
 ]
 OTHERS = [
     ("Hyper-SD3-8steps-CFG-lora.safetensors", "Hyper-SD3", 8, 5.0, 0.125),
@@ -49,7 +50,7 @@ def test_every_family_can_be_chosen_and_says_its_source(row):
 
 
 N_STEP = [(families, row) for row in families.ROWS if row.counts]
-N_STEP += [(model_families, row) for row in model_families.ROWS if row.counts]
+N_STEP += [(models, row) for row in models.ROWS if row.counts]
 
 
 @pytest.mark.parametrize("module, row", N_STEP, ids=lambda value: getattr(value, "family", ""))

@@ -5,8 +5,7 @@ Wrong sigmas are the commonest cause of bad pictures here: the host's stock sche
 
 from collections.abc import Callable
 
-from .published import Row
-from .settings import Settings, fixed, shifted
+from .settings import Row, Settings, fixed, shifted
 
 HYPER_SD3 = (
     "ByteDance/Hyper-SD's model card, its news of 19 August 2024 read in the README's change: guidance 3, 5, 7 at 4, "

@@ -5,8 +5,8 @@ LCM model is told by its guidance embedding; the published names without one are
 with "lcm" in it is taken for a model with an LCM-LoRA merged in.
 """
 
-from .published import DMD2, HYPER, LIGHTNING, SWIFTBRUSH, TURBO, Row, chosen
-from .settings import Settings, fixed, up_to_8
+from .loras import DMD2, HYPER, LIGHTNING, SWIFTBRUSH, TURBO
+from .settings import Row, Settings, chosen, fixed, up_to_8
 
 LCM_SOURCE = (
     "the README of luosiallen/latent-consistency-model, read: 1-8 steps, guidance 8 through its embedding, 50 original "

@@ -2,15 +2,10 @@
 
 A row is (family, pattern of the file's name or its folder, settings from the number of steps in the name, the numbers
 of steps it is published for). The first hit wins. Where a source leaves something open, `source` or `note` says so.
-Flow models' rows are in `published_flow.py`.
+Flow models' rows are in `flow.py`.
 """
 
-import re
-from collections.abc import Callable
-from dataclasses import replace
-from typing import NamedTuple
-
-from .settings import Settings, fixed, up_to_8
+from .settings import Row, Settings, fixed, up_to_8
 
 HYPER = (
     "ByteDance/Hyper-SD's model card, read in a copy of April 2024: DDIM with trailing timesteps and no guidance at N "
@@ -40,25 +35,6 @@ SWIFTBRUSH = (
     "infer.py of VinAIResearch/SwiftBrush (v1), read: one network pass at t = 999, x0 from eps, no guidance; v2's "
     "paper samples alike"
 )
-
-
-class Row(NamedTuple):
-    family: str
-    pattern: str
-    make: Callable[[int], Settings]
-    counts: tuple[int, ...] = ()  # steps that an N-step family is published for
-
-
-def chosen(rows: tuple[Row, ...], family: str, steps: int, name: str = "") -> Settings:
-    """A family that the user chose. N of an N-step family is the file name's, else `steps` where it is published."""
-    row = next(row for row in rows if row.family == family)
-    named = re.findall(r"(\d+)[ _-]?steps?", name.lower())
-    if named or not row.counts:
-        return row.make(int(named[-1]) if named and row.counts else steps)
-    made = row.make(min(row.counts, key=lambda count: abs(count - steps)))
-    counts = ", ".join(map(str, row.counts))
-    note = f"{family} is published for {counts} steps, and this file's name does not say for which it was made."
-    return replace(made, note=f"{made.note} {note}".strip())
 
 
 def normal_cfg(n: int) -> Settings:

@@ -1,6 +1,9 @@
-"""What a few-step weight file needs, as a record: sampler, schedule or exact points, steps, guidance, strength."""
+"""What a few-step weight file needs, as a record, and the row of a table that says which files need it."""
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 SAMPLERS = ("lcm", "tcd", "ddim", "imagine_flash")
 SCHEDULES = ("lcm", "trailing", "segments")
@@ -39,3 +42,22 @@ def shifted(steps: int, shift: float) -> list[float]:
     """N even steps of time from 1 to 0 under a flow model's shift: sigma = s t / (1 + (s - 1) t)."""
     times = [1 - j / steps for j in range(steps + 1)]
     return [shift * t / (1 + (shift - 1) * t) for t in times]
+
+
+class Row(NamedTuple):
+    family: str
+    pattern: str
+    make: Callable[[int], Settings]
+    counts: tuple[int, ...] = ()  # steps that an N-step family is published for
+
+
+def chosen(rows: tuple[Row, ...], family: str, steps: int, name: str = "") -> Settings:
+    """A family that the user chose. N of an N-step family is the file name's, else `steps` where it is published."""
+    row = next(row for row in rows if row.family == family)
+    named = re.findall(r"(\d+)[ _-]?steps?", name.lower())
+    if named or not row.counts:
+        return row.make(int(named[-1]) if named and row.counts else steps)
+    made = row.make(min(row.counts, key=lambda count: abs(count - steps)))
+    counts = ", ".join(map(str, row.counts))
+    note = f"{family} is published for {counts} steps, and this file's name does not say for which it was made."
+    return replace(made, note=f"{made.note} {note}".strip())

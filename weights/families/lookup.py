@@ -4,16 +4,13 @@ are known by name, because a method cannot be read from tensors. Each row names 
 import json
 import re
 
-from . import published, published_flow
-from .published import chosen
-from .settings import SAMPLERS, SCHEDULES, Settings, fixed, up_to_8
+from . import flow, loras
+from .settings import SAMPLERS, SCHEDULES, Settings, chosen
 
 METADATA_KEY = "fewstep"
 AUTO = "auto"
-ROWS = published_flow.ROWS + published.ROWS  # in the order of patterns: "Hyper-SD3" before "Hyper-SD"
-NAMES = [AUTO, *(row.family for row in published.ROWS + published_flow.ROWS)]
-
-__all__ = ["METADATA_KEY", "NAMES", "Settings", "advice", "fixed", "from_metadata", "from_name", "named", "up_to_8"]
+ROWS = flow.ROWS + loras.ROWS  # in the order of patterns: "Hyper-SD3" before "Hyper-SD"
+NAMES = [AUTO, *(row.family for row in loras.ROWS + flow.ROWS)]
 
 
 def from_name(name: str) -> Settings | None:

@@ -1,0 +1,18 @@
+"""Known few-step files, a row per published file: `loras` and `flow` hold LoRAs, `models` whole models."""
+
+from .lookup import AUTO, METADATA_KEY, NAMES, ROWS, advice, from_metadata, from_name, named
+from .settings import Settings, fixed, up_to_8
+
+__all__ = [
+    "AUTO",
+    "METADATA_KEY",
+    "NAMES",
+    "ROWS",
+    "Settings",
+    "advice",
+    "fixed",
+    "from_metadata",
+    "from_name",
+    "named",
+    "up_to_8",
+]
