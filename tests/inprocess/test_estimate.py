@@ -17,24 +17,24 @@ from test_in_host_methods import METHODS, run
 
 def job_of(tiny, method=None, side=96, **settings):  # noqa: F811
     from fewstep.host.data import dataset
-    from fewstep.host.training import run
+    from fewstep.host.training.job import Job
 
     method = method or methods.lcm(ConsistencyOptions())
     spec = dataset.DataSpec(tuple(PROMPTS), None, side, side, 4, 2, 2.0)
     config = TrainConfig(**{"batch_size": 2, "rank": 8, "alpha": 8.0, **settings})
-    return run.Job(*tiny, spec, method, config, "estimate", [])
+    return Job(*tiny, spec, method, config, "estimate", [])
 
 
 def really_kept(job) -> int:
     """Bytes of the tensors that autograd saves in a real pass of the student, weights not counted."""
     from fewstep.host import conditioning, model_copy
-    from fewstep.host.training import activations, architectures
+    from fewstep.host.training import activations, layers
     from fewstep.training.roles import LoraRoles
 
     kind, count = activations.KINDS[job.config.precision], job.config.batch_size
     with model_copy.training_mode():
         copy = model_copy.TrainingCopy(job.model, kind)
-        targets = architectures.lora_targets(job.model)
+        targets = layers.lora_targets(job.model)
         roles = LoraRoles(copy.net, copy.denoise, targets, job.config.rank, job.config.alpha)
         found = conditioning.encode_prompts(job.model, job.clip, [""], job.spec.height, job.spec.width)[0]
         cond = {name: value.expand(count, *value.shape[1:]).contiguous() for name, value in found.items()}
@@ -104,16 +104,16 @@ def test_saved_states_are_as_large_as_expected(name, tiny, tmp_path):  # noqa: F
 
 
 def refused(tiny, monkeypatch, free: int, **settings) -> str:  # noqa: F811
-    from fewstep.host.training import memory
+    from fewstep.host.training import check, memory
 
     monkeypatch.setattr(memory, "free_memory", lambda model: free)
     with pytest.raises(ValueError) as error:
-        memory.check(job_of(tiny, **settings))
+        check.check(job_of(tiny, **settings))
     return str(error.value)
 
 
 def test_a_run_that_cannot_fit_is_refused_with_what_to_lower(tiny, monkeypatch):  # noqa: F811
-    from fewstep.host.training import memory
+    from fewstep.host.training import check, memory
 
     need = memory.of(job_of(tiny, batch_size=64))
     moving = need.parts["activations"] + need.parts["passes without gradient"]
@@ -125,7 +125,7 @@ def test_a_run_that_cannot_fit_is_refused_with_what_to_lower(tiny, monkeypatch):
     text = refused(tiny, monkeypatch, 1000, rank=512, precision="bf16", gradient_checkpointing=True)
     assert "Lower rank" in text and "adamw8bit" in text and "bf16" not in text and "checkpointing" not in text
     monkeypatch.setattr(memory, "free_memory", lambda model: need.memory)
-    assert "memory: about" in memory.check(job_of(tiny, batch_size=64)).text()
+    assert "memory: about" in check.check(job_of(tiny, batch_size=64)).text()
 
 
 def test_nothing_is_drawn_for_a_refused_run(tiny, tmp_path, monkeypatch):  # noqa: F811
@@ -138,12 +138,12 @@ def test_nothing_is_drawn_for_a_refused_run(tiny, tmp_path, monkeypatch):  # noq
 
 
 def test_a_full_disk_is_seen_before_the_start(tiny, monkeypatch):  # noqa: F811
-    from fewstep.host.training import memory
+    from fewstep.host.training import check
 
     usage = namedtuple("usage", "total used free")(10**9, 10**9, 5)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(ValueError, match="saved states need .* of disk .*Lower keep_last or rank, or free some disk"):
-        memory.check(job_of(tiny))
+        check.check(job_of(tiny))
 
 
 def test_a_model_that_cannot_be_measured_still_trains_and_says_so(tiny, tmp_path, monkeypatch, caplog):  # noqa: F811
@@ -169,6 +169,6 @@ def test_the_report_says_what_was_expected(tiny, tmp_path):  # noqa: F811
 
 
 def test_time_left_in_words():
-    from fewstep.host.training import memory
+    from fewstep.host.training import after_step
 
-    assert [memory.left(s) for s in (30, 700, 9000)] == ["about 30 s left", "about 12 min left", "about 2.5 h left"]
+    assert [after_step.left(s) for s in (30, 700, 9000)] == ["about 30 s left", "about 12 min left", "about 2.5 h left"]

@@ -21,6 +21,7 @@ def run(wired, folder, method, steps=2, start="", start_model=None, prompts=(), 
     from fewstep.host import folders
     from fewstep.host.data import dataset
     from fewstep.host.training import run
+    from fewstep.host.training.job import Job
 
     spec = dataset.DataSpec(tuple(PROMPTS), None, 96, 96, 4, 2, 2.0)
     settings = {"batch_size": 2, "rank": 4, "alpha": 4.0, "learning_rate": 1e-4, "preview_every": 2, "ema_decay": 0.5}
@@ -30,7 +31,7 @@ def run(wired, folder, method, steps=2, start="", start_model=None, prompts=(), 
         patch.setattr(folders, "lora_folder", lambda: folder / "loras")
         patch.setattr(folders, "network_folder", lambda: folder / "networks")
         with torch.inference_mode():
-            job = run.Job(*wired, spec, method, config, "full", list(prompts), start, start_model)
+            job = Job(*wired, spec, method, config, "full", list(prompts), start, start_model)
             return run.distil(job), job
 
 
@@ -109,7 +110,7 @@ def test_the_student_hears_in_training_what_the_loaded_file_hears(tiny, tmp_path
     run(tiny, tmp_path, OTHERS["embedded"](), learning_rate=1e-3, steps=2, ema_decay=0.0)
     _, tensors = RunFolder(tmp_path / "output" / "fewstep_runs" / "full").load()
     copy = model_copy.TrainingCopy(tiny[0])
-    told = roles.embed_guidance(copy.net, copy.denoise, 1.0, None)
+    told = roles.embed_guidance(copy.net, "time_embed.0", copy.denoise, 1.0, None)
     with torch.inference_mode(False), torch.no_grad():
         for name, parameter in copy.net.named_parameters():
             parameter.copy_(tensors[f"role.student.{name}"])
