@@ -51,19 +51,19 @@ class Discriminator(nn.Module):
         return torch.cat([head(f).flatten(1) for head, f in zip(self.heads, features, strict=True)], 1)
 
 
-def judged(roles, path: Path, batch: Batch, x: Tensor, t: Tensor, window: int, name: str) -> Tensor:
+def logits(roles, path: Path, batch: Batch, x: Tensor, t: Tensor, window: int, name: str) -> Tensor:
     """Logits [b, n] of x (the papers' coordinates at t), noised anew to one of the `window` timesteps above t."""
     level = (t + 1 + batch.randint(LEVEL, window)).clamp(max=path.timesteps - 1)
     noised = path.renoise(path.from_paper(x, t), batch.fresh(f"judge-{name}"), t, level)
-    return roles.judge(noised, path.sigma(level), batch.cond)
+    return roles.discriminator_logits(noised, path.sigma(level), batch.cond)
 
 
 def generator_loss(roles, path: Path, batch: Batch, fake: Tensor, t: Tensor, window: int, weight: float) -> tuple:
-    """weight mean relu(1 - D(fake)), through the judge's features to the student; (0, no logs) at weight 0."""
+    """weight mean relu(1 - D(fake)), through the discriminator's features to the student; (0, no logs) at weight 0."""
     if not weight:
         return 0.0, {}
-    loss = F.relu(1 - judged(roles, path, batch, fake, t, window, "fake")).mean()
-    return weight * loss, {"fooling": loss.detach()}
+    loss = F.relu(1 - logits(roles, path, batch, fake, t, window, "fake")).mean()
+    return weight * loss, {"generator_loss": loss.detach()}
 
 
 def discriminate(roles, path: Path, batch: Batch, pair: Callable, window: int) -> tuple[Tensor, dict]:
@@ -73,8 +73,8 @@ def discriminate(roles, path: Path, batch: Batch, pair: Callable, window: int) -
     """
     with torch.no_grad():
         fake, real, t = pair(roles, path, batch)
-    on_real = judged(roles, path, batch, real, t, window, "real")
-    on_fake = judged(roles, path, batch, fake, t, window, "fake")
+    on_real = logits(roles, path, batch, real, t, window, "real")
+    on_fake = logits(roles, path, batch, fake, t, window, "fake")
     right = 0.5 * ((on_real > 0).float().mean() + (on_fake < 0).float().mean())
     loss = F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()
-    return loss, {"discriminator": loss.detach(), "told_apart": right.detach()}
+    return loss, {"discriminator": loss.detach(), "discriminator_accuracy": right.detach()}

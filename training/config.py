@@ -12,7 +12,7 @@ MAY_CHANGE_ON_RESUME = ("steps", "learning_rate", "precision", "save_every", "ke
 MAY_CHANGE_ON_RESUME += ("gradient_checkpointing", "keep", "lora_over")
 # What a method is told to change when its run is dead (watch.py), at any depth of its options. A weight that is 0 stays
 # 0 and one that is not stays so: otherwise there would be other networks, or other data.
-RESCUES = ("student_every", "critic_rate", "discriminator_rate", "adversarial", "judging")
+RESCUES = ("student_every", "critic_rate", "discriminator_rate", "adversarial", "discriminator_weight")
 STARTS = ("start", "start_model")  # settings that a run without them does not name
 # What is kept as a hash, in words.
 SAID = {"base": "another model, or other LoRAs on it", "data": "other prompts, pictures or sizes"}

@@ -78,5 +78,5 @@ def consistency(roles, path: Path, batch: Batch, options: ConsistencyOptions) ->
     predicted, target, end = consistency_pair(roles, path, batch, options)
     found = distance(predicted, target, options.loss, options.huber_c)
     window = path.timesteps // options.segments
-    fooling, logs = generator_loss(roles, path, batch, predicted, end, window, options.adversarial)
-    return options.distance * found + fooling, {"consistency": found.detach(), **logs}
+    adversarial, logs = generator_loss(roles, path, batch, predicted, end, window, options.adversarial)
+    return options.distance * found + adversarial, {"consistency": found.detach(), **logs}

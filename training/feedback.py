@@ -9,7 +9,7 @@ from .batch import Batch
 from .checks import require
 from .options import FeedbackOptions
 from .path import Path
-from .score import made
+from .score import generate
 
 
 def feedback(
@@ -17,6 +17,6 @@ def feedback(
 ) -> tuple[Tensor, dict]:
     """mean relu(alpha - r). reward(pictures [b, 3, h, w] in 0..1, prompts) -> [b]; decode(latents) -> pictures."""
     require(batch.prompts is not None, "A reward needs the prompts' texts, but this data came as conditioning alone.")
-    scores = reward(decode(made(roles, path, batch, options)), batch.prompts)
+    scores = reward(decode(generate(roles, path, batch, options)), batch.prompts)
     loss = options.fading(batch.step) * F.relu(options.alpha - scores).mean()
     return loss, {"reward": scores.detach().mean()}

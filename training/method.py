@@ -34,7 +34,7 @@ class Method:
 
     pictures: whether a term looks at them; timesteps: the student's own, by number of steps, where they are not the
     schedule's; most: steps it is for; on_pictures: (term, weight) of the student's turns that still want a decoder;
-    judge: whose features the discriminator's heads look at. On the critic's they learn in the critic's turns.
+    discriminator_features: the role whose features its heads look at. On the critic's they learn in the critic's turns.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Method:
     most: int = 8
     eta: float = 0.0
     on_pictures: tuple[tuple[Callable, float], ...] = ()
-    judge: str = "teacher"
+    discriminator_features: str = "teacher"
 
     def recipe(self) -> dict:
         return {"method": self.name, **asdict(self.options)}
@@ -68,7 +68,7 @@ class Method:
     @property
     def roles(self) -> tuple[str, ...]:
         """Beside the teacher: the student and its average, who else trains, and the student of the phase before."""
-        heads = ("discriminator",) if self.judge != "teacher" else ()
+        heads = ("discriminator",) if self.discriminator_features != "teacher" else ()
         previous = ("previous",) if self.handovers else ()
         return tuple(dict.fromkeys(("student", "target", *self.trained, *heads, *previous)))
 

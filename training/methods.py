@@ -11,13 +11,13 @@ from .consistency import consistency, consistency_pair
 from .method import Method, Turn, one_term
 from .options import ConsistencyOptions, ReconstructionOptions, ScoreMethodOptions, TSCDOptions
 from .reconstruction import reconstruction, reconstruction_pair
-from .score import denoising, distribution_matching, made_pair, to_pictures
+from .score import denoising, distribution_matching, generated_pair, to_pictures
 
 
 def discriminator_turn(pair: Callable, options: object, rate: float, window: int = 1000, **when) -> Turn:
     """The discriminator's turn on pair(roles, path, batch, options) -> (fake, real, t)."""
-    judge = partial(discriminate, pair=partial(pair, options=options), window=window)
-    return Turn("discriminator", ((judge, 1.0),), learning_rate=rate, **when)
+    term = partial(discriminate, pair=partial(pair, options=options), window=window)
+    return Turn("discriminator", ((term, 1.0),), learning_rate=rate, **when)
 
 
 def lcm(options: ConsistencyOptions) -> Method:
@@ -62,10 +62,10 @@ def dmd(options: ScoreMethodOptions) -> Method:
     As Hyper-SD's one-step enhancement it starts from the TSCD LoRA.
     """
     score, first = options.score, options.score.timesteps[:1]
-    picture = {"shift": "none", "teacher_steps": options.anchor_steps, "guidance": score.guidance}
+    picture = {"shift": "none", "teacher_steps": options.regression_steps, "guidance": score.guidance}
     student = (
         (distribution_matching, score, 1.0),
-        (reconstruction, ReconstructionOptions(timesteps=first, **picture), options.anchor),
+        (reconstruction, ReconstructionOptions(timesteps=first, **picture), options.regression_weight),
         (to_pictures, score, options.pictures),
     )
     terms = tuple((partial(term, options=own), weight) for term, own, weight in student if weight)
@@ -74,10 +74,10 @@ def dmd(options: ScoreMethodOptions) -> Method:
         one_term(denoising, score, "critic", learning_rate=options.critic_rate),
     ]
     if score.adversarial and score.features == "teacher":
-        turns.append(discriminator_turn(made_pair, score, options.discriminator_rate))
-    judge, looks = score.features if score.adversarial else "teacher", bool(options.pictures or score.adversarial)
-    own = {"timesteps": (score.timesteps,), "most": len(score.timesteps), "pictures": looks, "judge": judge}
-    return Method("DMD", options, tuple(turns), "lcm", "trailing", **own)
+        turns.append(discriminator_turn(generated_pair, score, options.discriminator_rate))
+    features, looks = score.features if score.adversarial else "teacher", bool(options.pictures or score.adversarial)
+    own = {"timesteps": (score.timesteps,), "most": len(score.timesteps), "pictures": looks}
+    return Method("DMD", options, tuple(turns), "lcm", "trailing", **own, discriminator_features=features)
 
 
 def swiftbrush(options: ScoreMethodOptions) -> Method:
@@ -101,9 +101,9 @@ def total(first: Method, second: Method, weight: float) -> Method:
         for turn in method.turns:
             key, weighted = replace(turn, terms=()), tuple((term, factor * own) for term, own in turn.terms)
             together[key] = together.get(key, ()) + weighted
-    judges = {method.judge for method in (first, second) if "discriminator" in method.roles}
+    features = {method.discriminator_features for method in (first, second) if "discriminator" in method.roles}
     require(
-        len(judges) < 2,
+        len(features) < 2,
         "FewStepMethodSum: one method's discriminator looks at the critic, the other's at the teacher. Set features of "
         "FewStepMethodDMD to teacher.",
     )
@@ -114,5 +114,5 @@ def total(first: Method, second: Method, weight: float) -> Method:
         turns=tuple(replace(turn, terms=terms) for turn, terms in together.items()),
         pictures=first.pictures or second.pictures,
         on_pictures=(*first.on_pictures, *((term, weight * own) for term, own in second.on_pictures)),
-        judge=next(iter(judges), "teacher"),
+        discriminator_features=next(iter(features), "teacher"),
     )

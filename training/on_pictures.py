@@ -13,15 +13,15 @@ from .perception import perception
 
 def with_feedback(method: Method, options: FeedbackOptions, reward: Callable) -> Method:
     """A method whose student turns learn from a reward too, once `bound` says how latents become pictures."""
-    return judged(method, options, partial(feedback, options=options, reward=reward))
+    return with_term(method, options, partial(feedback, options=options, reward=reward))
 
 
 def with_perception(method: Method, options: PerceptionOptions, critic: Callable) -> Method:
     """A method whose student turns learn from the masks of its pictures too."""
-    return replace(judged(method, options, partial(perception, options=options, critic=critic)), pictures=True)
+    return replace(with_term(method, options, partial(perception, options=options, critic=critic)), pictures=True)
 
 
-def judged(method: Method, options, term: Callable) -> Method:
+def with_term(method: Method, options, term: Callable) -> Method:
     found = (*method.on_pictures, (term, options.weight))
     return replace(method, on_pictures=found, options=Together((method.options, options)))
 

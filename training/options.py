@@ -122,7 +122,7 @@ class ScoreOptions:
     critic_weight: Literal["eps", "vsd"] = "eps"  # of the critic's loss; vsd: eps times a_t, as SwiftBrush
     adversarial: float = 0.0  # weight of the adversarial loss, the data's pictures against the student's
     features: Literal["critic", "teacher"] = "critic"  # what the heads look at: the critic (DMD2), the frozen teacher
-    judging: float = 0.01  # weight of the discriminator's loss in the critic's; DMD2's value for SDXL
+    discriminator_weight: float = 0.01  # weight of the discriminator's loss in the critic's; DMD2's value for SDXL
 
     def __post_init__(self):
         check_fields(self, "Score matching: ", falling=("timesteps",))
@@ -134,14 +134,15 @@ class ScoreOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreMethodOptions:
-    """How student and critic take turns. anchor, pictures: weights of the regression terms, 0 is off."""
+    """How student and critic take turns. regression_weight, pictures: weights of the regression terms, 0 is off."""
 
     score: ScoreOptions = ScoreOptions()
     student_every: int = 5  # critic turns per student turn: DMD2 5-10, SwiftBrush 1
     critic_rate: float = 1e-4
     discriminator_rate: float = 1e-5  # of heads on the teacher; heads on the critic learn at its rate
-    anchor: float = 0.0  # MSE to the teacher's own picture of the same noise (DMD's regression, Hyper-SD's MSE)
-    anchor_steps: int = 8
+    # MSE to the teacher's own picture of the same noise (DMD's regression, Hyper-SD's MSE).
+    regression_weight: float = 0.0
+    regression_steps: int = 8
     pictures: float = 0.0
 
     def __post_init__(self):

@@ -42,5 +42,5 @@ def reconstruction(roles, path: Path, batch: Batch, options: ReconstructionOptio
     """weight || sg teacher^k(q(x0s, eps, gamma(t))) - x0s ||^2 + weight adversarial."""
     x0, target, end = reconstruction_pair(roles, path, batch, options)
     loss = options.distance * distance(x0, target, options.loss)
-    fooling, logs = generator_loss(roles, path, batch, x0, end, path.timesteps, options.adversarial)
-    return loss + fooling, {"reconstruction": loss.detach(), **logs}
+    adversarial, logs = generator_loss(roles, path, batch, x0, end, path.timesteps, options.adversarial)
+    return loss + adversarial, {"reconstruction": loss.detach(), **logs}

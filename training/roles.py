@@ -20,8 +20,8 @@ FIXED = ("target", "previous")  # roles that no optimizer moves
 class ModuleRoles:
     """Separate denoisers by role: `{"teacher": f, "student": module}`. A role that is missing raises KeyError."""
 
-    def __init__(self, denoisers: dict[str, Callable], discriminator: nn.Module | None = None, judging: str = TEACHER):
-        self.denoisers, self.discriminator, self.judging = denoisers, discriminator, judging
+    def __init__(self, denoisers: dict[str, Callable], discriminator: nn.Module | None = None, features: str = TEACHER):
+        self.denoisers, self.discriminator, self.discriminator_features = denoisers, discriminator, features
 
     def __call__(self, role: str, y: Tensor, sigma: Tensor, cond) -> Tensor:
         return self.denoisers[role](y, sigma, cond)
@@ -34,7 +34,7 @@ class ModuleRoles:
         heads = {} if self.discriminator is None else dict(self.discriminator.named_parameters())
         if role == DISCRIMINATOR:
             return heads
-        learning = heads.items() if role == self.judging else ()
+        learning = heads.items() if role == self.discriminator_features else ()
         return {**self.weights(role), **{f"{DISCRIMINATOR}.{name}": p for name, p in learning}}
 
     @torch.no_grad()
@@ -43,7 +43,7 @@ class ModuleRoles:
         for ours, theirs in zip(self.weights(role).values(), self.weights(source).values()):
             ours.copy_(theirs)
 
-    def judge(self, y: Tensor, sigma: Tensor, cond) -> Tensor:
+    def discriminator_logits(self, y: Tensor, sigma: Tensor, cond) -> Tensor:
         """The discriminator's logits [b, n]: it sees the noised latents themselves."""
         return self.discriminator([y / (1 + sigma**2).sqrt().view(-1, *[1] * (y.ndim - 1))])
 
@@ -115,9 +115,11 @@ class LoraRoles(ModuleRoles):
             layer._disable_adapters = role == TEACHER
             layer._active_adapter = [] if role == TEACHER else [role]
 
-    def add_discriminator(self, blocks: list[nn.Module], example: tuple, seed: int = 0, judging: str = TEACHER) -> None:
-        """Heads on the outputs of these blocks, run as the role `judging`; example: (y, sigma, cond) of one sample."""
-        self.tapped, self.judging = blocks, judging
+    def add_discriminator(
+        self, blocks: list[nn.Module], example: tuple, seed: int = 0, features: str = TEACHER
+    ) -> None:
+        """Heads on the outputs of these blocks, run as the role `features`; example: (y, sigma, cond) of one sample."""
+        self.tapped, self.discriminator_features = blocks, features
         with torch.no_grad():
             widths = [as_map(found).shape[1] for found in self.tap(*example)]
         with torch.random.fork_rng(devices=[]):
@@ -125,17 +127,17 @@ class LoraRoles(ModuleRoles):
             self.discriminator = Discriminator(widths).to(example[0].device)
 
     def tap(self, y: Tensor, sigma: Tensor, cond) -> list[Tensor]:
-        """The judging role's features at y, one per tapped block."""
+        """The features at y that the discriminator looks at, one map per tapped block."""
         found: list[Tensor] = []
         hooks = [block.register_forward_hook(lambda _, __, output: found.append(output)) for block in self.tapped]
         try:
-            self(self.judging, y, sigma, cond)
+            self(self.discriminator_features, y, sigma, cond)
         finally:
             for hook in hooks:
                 hook.remove()
         return found
 
-    def judge(self, y: Tensor, sigma: Tensor, cond) -> Tensor:
+    def discriminator_logits(self, y: Tensor, sigma: Tensor, cond) -> Tensor:
         """The discriminator's logits [b, n] on those features. Samples of unequal text run in parts, and come so."""
         found, blocks = self.tap(y, sigma, cond), len(self.tapped)
         return torch.cat([self.discriminator(found[i : i + blocks]) for i in range(0, len(found), blocks)])

@@ -13,7 +13,7 @@ from .rollout import rollout, student_step
 from .teacher import guided
 
 
-def made(roles, path: Path, batch: Batch, options) -> Tensor:
+def generate(roles, path: Path, batch: Batch, options) -> Tensor:
     """The student's x0 at one of its timesteps, reached by its own steps; only the last one carries gradient."""
     index, t = student_step(batch, options.timesteps)
     how = "fresh" if options.stochastic else "corrected"
@@ -39,17 +39,17 @@ def score_gradient(roles, path: Path, batch: Batch, x0: Tensor, options: ScoreOp
 
 def distribution_matching(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[Tensor, dict]:
     """0.5 || x0 - sg(x0 - g) ||^2, whose gradient with respect to x0 is g / n; + weight adversarial (DMD2)."""
-    x0 = made(roles, path, batch, options)
+    x0 = generate(roles, path, batch, options)
     with torch.no_grad():
         gradient = score_gradient(roles, path, batch, x0.detach(), options)
     loss = 0.5 * (x0 - (x0 - gradient).detach()).square().mean()
-    fooling, logs = generator_loss(roles, path, batch, x0, batch.clean, path.timesteps, options.adversarial)
-    return loss + fooling, {"score": gradient.square().mean().sqrt(), "made_std": x0.detach().std(), **logs}
+    adversarial, logs = generator_loss(roles, path, batch, x0, batch.clean, path.timesteps, options.adversarial)
+    return loss + adversarial, {"score": gradient.square().mean().sqrt(), "generated_std": x0.detach().std(), **logs}
 
 
-def made_pair(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[Tensor, Tensor, Tensor]:
+def generated_pair(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[Tensor, Tensor, Tensor]:
     """(the student's pictures, the data's, t = -1), for a discriminator on the frozen teacher."""
-    return made(roles, path, batch, options), batch.x0, batch.clean
+    return generate(roles, path, batch, options), batch.x0, batch.clean
 
 
 def denoising(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[Tensor, dict]:
@@ -58,7 +58,7 @@ def denoising(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[T
     As a discriminator (DMD2) it also learns to tell them from the data's, by heads on its own features.
     """
     with torch.no_grad():
-        x0 = made(roles, path, batch, options)
+        x0 = generate(roles, path, batch, options)
     t = batch.randint(TIME, path.timesteps)
     y = path.noise(x0, batch.fresh("denoise"), t)
     drop = batch.uniform[:, DROP] < options.drop
@@ -72,8 +72,8 @@ def denoising(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[T
     logs = {"critic": loss.detach()}
     if options.adversarial and options.features == "critic":
         pair = (x0, batch.x0, batch.clean)
-        judged, found = discriminate(roles, path, batch, lambda *_: pair, path.timesteps)
-        loss, logs = loss + options.judging * judged, logs | found
+        adversarial, found = discriminate(roles, path, batch, lambda *_: pair, path.timesteps)
+        loss, logs = loss + options.discriminator_weight * adversarial, logs | found
     return loss, logs
 
 
