@@ -1,7 +1,7 @@
 """What a student is taught by, consistency along the teacher's trajectories: LCM, LCF, TSCD."""
 
 from ..training import methods
-from ..training.options import ConsistencyOptions, TSCDOptions
+from ..training.options import ConsistencyOptions, DiscriminatorOptions, TSCDOptions
 
 METHOD = "FEWSTEP_METHOD"
 # (min, max, step) of numbers that several methods have.
@@ -171,7 +171,8 @@ class FewStepMethodTSCD:
                 "adversarial": numbers(adversarial, float, "TSCD", "adversarial"),
             }
             jump = ConsistencyOptions(boundary=False, **consistency)
-            more = {"previous": previous_teacher, "discriminator_rate": discriminator_rate, "consistency": jump}
+            heads = DiscriminatorOptions(rate=discriminator_rate)
+            more = {"previous": previous_teacher, "discriminator": heads, "consistency": jump}
             return methods.tscd(TSCDOptions(**per_phase, **more))
 
         return built("FewStepMethodTSCD", make)

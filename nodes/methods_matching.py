@@ -1,8 +1,17 @@
 """What a student is taught by, on what it makes itself: Imagine Flash, SwiftBrush, DMD; and sums of methods."""
 
-from ..training import methods
+from dataclasses import replace
+
+from ..training import method, methods
 from ..training.checks import require
-from ..training.options import ReconstructionOptions, ScoreMethodOptions, ScoreOptions
+from ..training.options import (
+    DiscriminatorOptions,
+    DMDOptions,
+    ReconstructionOptions,
+    RoleOptions,
+    ScoreOptions,
+    SwiftBrushOptions,
+)
 from .methods import GUIDANCE, METHOD, WEIGHT, built, number, numbers, rate, text, whole
 
 
@@ -39,7 +48,8 @@ class FewStepMethodImagineFlash:
     def build(self, timesteps, discriminator_rate, **options):
         def make():
             steps = numbers(timesteps, int, "Imagine Flash", "timesteps")
-            return methods.imagine_flash(ReconstructionOptions(timesteps=steps, **options), discriminator_rate)
+            heads = DiscriminatorOptions(rate=discriminator_rate)
+            return methods.imagine_flash(ReconstructionOptions(timesteps=steps, discriminator=heads, **options))
 
         return built("FewStepMethodImagineFlash", make)
 
@@ -49,7 +59,6 @@ REAL, FAKE = "cfg of the real score (the teacher).", "cfg of the fake score (the
 EVERY, CRITIC = "Critic turns per student turn.", "Learning rate of the critic's LoRA."
 MSE = "Weight of an MSE to the teacher's own picture of the same noise. Costs regression_steps passes."
 REGRESSION, REGRESSION_STEPS = number(0.0, WEIGHT, MSE), whole(8, 50, "DDIM steps of that picture.")
-PICTURES = number(0.0, WEIGHT, "Weight of regularisation to the data's pictures.")
 
 
 class FewStepMethodSwiftBrush:
@@ -72,14 +81,16 @@ class FewStepMethodSwiftBrush:
                 "critic_rate": rate(1e-3, CRITIC),
                 "regression_weight": REGRESSION,
                 "regression_steps": REGRESSION_STEPS,
-                "pictures": PICTURES,
             }
         }
 
-    def build(self, guidance, critic_guidance, **options):
+    def build(self, guidance, critic_guidance, critic_rate, **options):
         def make():
-            score = ScoreOptions(weight="vsd", guidance=guidance, critic_guidance=critic_guidance, critic_weight="vsd")
-            return methods.swiftbrush(ScoreMethodOptions(score=score, **options))
+            own = SwiftBrushOptions()
+            score = replace(own.score, guidance=guidance, critic_guidance=critic_guidance)
+            return methods.swiftbrush(
+                replace(own, score=score, critic=replace(own.critic, rate=critic_rate), **options)
+            )
 
         return built("FewStepMethodSwiftBrush", make)
 
@@ -108,7 +119,6 @@ class FewStepMethodDMD:
                 "critic_rate": rate(1e-4, CRITIC),
                 "regression_weight": REGRESSION,
                 "regression_steps": REGRESSION_STEPS,
-                "pictures": PICTURES,
             },
             "optional": {  # added later: graphs saved before have no value for it
                 "adversarial": number(0.0, WEIGHT, against),
@@ -117,16 +127,12 @@ class FewStepMethodDMD:
             },
         }
 
-    def build(self, timesteps, student_every, critic_rate, regression_weight, regression_steps, pictures, **score):
+    def build(self, timesteps, student_every, critic_rate, regression_weight, regression_steps, **score):
         def make():
             steps = numbers(timesteps, int, "DMD", "timesteps")
-            options = {
-                "regression_weight": regression_weight,
-                "regression_steps": regression_steps,
-                "pictures": pictures,
-            }
-            turns = {"student_every": student_every, "critic_rate": critic_rate}
-            return methods.dmd(ScoreMethodOptions(score=ScoreOptions(timesteps=steps, **score), **turns, **options))
+            options = {"regression_weight": regression_weight, "regression_steps": regression_steps}
+            options |= {"student_every": student_every, "critic": RoleOptions(rate=critic_rate)}
+            return methods.dmd(DMDOptions(score=ScoreOptions(timesteps=steps, **score), **options))
 
         return built("FewStepMethodDMD", make)
 
@@ -150,7 +156,7 @@ class FewStepMethodSum:
 
     def build(self, first, second, weight):
         require(weight > 0, "FewStepMethodSum: weight 0 would train the second method for nothing. Disconnect it.")
-        return (methods.total(first, second, weight),)
+        return (method.total(first, second, weight),)
 
 
 NODES = (FewStepMethodImagineFlash, FewStepMethodSwiftBrush, FewStepMethodDMD, FewStepMethodSum)

@@ -2,7 +2,7 @@
 
 from ..host.rewards import clip, mask_rcnn
 from ..training.checks import require
-from ..training.on_pictures import with_perception
+from ..training.on_images import with_perception
 from ..training.options import PerceptionOptions
 from .methods import METHOD, built, numbers
 

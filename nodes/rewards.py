@@ -1,12 +1,10 @@
 """Human feedback: what scores a picture, and a method that learns from it."""
 
-from dataclasses import replace
-
 import torch
 
 from ..host.rewards import clip
 from ..training.checks import require
-from ..training.on_pictures import with_feedback
+from ..training.on_images import with_feedback
 from ..training.options import FeedbackOptions
 from ..training.rewards import RewardSum
 from .methods import METHOD, built, numbers
@@ -153,8 +151,8 @@ class FewStepMethodFeedback:
 
         def make():
             steps = numbers(timesteps, int, "Feedback", "timesteps")
-            options = FeedbackOptions(timesteps=steps, alpha=alpha, fade_steps=fade_steps, reward=reward.name)
-            return with_feedback(method, replace(options, weight=weight), reward)
+            options = FeedbackOptions(timesteps=steps, alpha=alpha, fade_steps=fade_steps, weight=weight)
+            return with_feedback(method, options, reward)
 
         return built("FewStepMethodFeedback", make)
 

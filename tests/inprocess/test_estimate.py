@@ -9,7 +9,7 @@ import pytest
 import torch
 from fewstep.training import methods
 from fewstep.training.config import TrainConfig
-from fewstep.training.options import ConsistencyOptions, ScoreMethodOptions
+from fewstep.training.options import ConsistencyOptions, SwiftBrushOptions
 from fewstep.training.state import RunFolder
 from test_in_host import PROMPTS, bits, short_lora, tiny  # noqa: F401 (a fixture)
 from test_in_host_methods import METHODS, run
@@ -29,13 +29,13 @@ def really_kept(job) -> int:
     """Bytes of the tensors that autograd saves in a real pass of the student, weights not counted."""
     from fewstep.host import conditioning, model_copy
     from fewstep.host.training import activations, architectures
-    from fewstep.training.roles import LoraRoles
+    from fewstep.training.roles import LoraRoles, equal_adapters
 
     kind, count = activations.KINDS[job.config.precision], job.config.batch_size
     with model_copy.training_mode():
         copy = model_copy.TrainingCopy(job.model, kind)
         targets = architectures.lora_targets(job.model)
-        roles = LoraRoles(copy.net, copy.denoise, targets, job.config.rank, job.config.alpha)
+        roles = LoraRoles(copy.net, copy.denoise, equal_adapters(targets, job.config.rank, job.config.alpha))
         found = conditioning.encode_prompts(job.model, job.clip, [""], job.spec.height, job.spec.width)[0]
         cond = {name: value.expand(count, *value.shape[1:]).contiguous() for name, value in found.items()}
         seen = {t.untyped_storage().data_ptr() for t in (*copy.net.parameters(), *copy.net.buffers())}
@@ -83,7 +83,7 @@ def test_the_estimate_moves_with_the_settings(tiny):  # noqa: F811
     assert need(optimizer="adamw8bit").parts["moments"] * 4 == plain.parts["moments"]
     assert need(gradient_checkpointing=True).parts["activations"] < 0.5 * plain.parts["activations"]
     assert need(ema_decay=0.9).parts["roles"] == 2 * plain.parts["roles"]
-    swift = need(method=methods.swiftbrush(ScoreMethodOptions(student_every=1)))
+    swift = need(method=methods.swiftbrush(SwiftBrushOptions(student_every=1)))
     assert swift.parts["moments"] == 2 * plain.parts["moments"] and swift.parts["gradients"] == plain.parts["gradients"]
     network = plain.parts["training copy"] // 4
     full = need(train="full").parts

@@ -6,9 +6,10 @@ from fewstep.training import methods
 from fewstep.training.config import TrainConfig
 from fewstep.training.options import (
     ConsistencyOptions,
+    DMDOptions,
     ReconstructionOptions,
-    ScoreMethodOptions,
     ScoreOptions,
+    SwiftBrushOptions,
     TSCDOptions,
 )
 from fewstep.training.state import RunFolder
@@ -30,10 +31,10 @@ METHODS = {
         ReconstructionOptions(guidance=2.0, adversarial=0.1, teacher_steps=2)
     ),
     "SwiftBrush": lambda: methods.swiftbrush(
-        ScoreMethodOptions(score=ScoreOptions(weight="vsd", guidance=2.0, critic_guidance=2.0), student_every=1)
+        SwiftBrushOptions(score=ScoreOptions(weight="vsd", guidance=2.0, critic_guidance=2.0), student_every=1)
     ),
     "DMD": lambda: methods.dmd(
-        ScoreMethodOptions(
+        DMDOptions(
             score=ScoreOptions(timesteps=(999, 499), guidance=2.0),
             student_every=2,
             regression_weight=0.5,
@@ -42,7 +43,7 @@ METHODS = {
     ),
     "sum": lambda: methods.total(
         methods.imagine_flash(ReconstructionOptions(guidance=2.0, teacher_steps=2)),
-        methods.swiftbrush(ScoreMethodOptions(student_every=1)),
+        methods.swiftbrush(SwiftBrushOptions(student_every=1)),
         0.1,
     ),
 }

@@ -5,7 +5,7 @@ import torch
 
 pytest.importorskip("comfy", reason="the embedded host is not installed here")
 
-from fewstep.training.on_pictures import with_feedback
+from fewstep.training.on_images import with_feedback
 from fewstep.training.options import FeedbackOptions
 from fewstep.training.rewards import head_layers, prepare
 from safetensors.torch import save_file
