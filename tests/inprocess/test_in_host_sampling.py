@@ -27,12 +27,11 @@ def tiny(tmp_path_factory):
 def sampled(model, cond, latent: dict, method: str, timesteps: list[int]) -> torch.Tensor:
     """What FewStepKSampler does, on explicit timesteps; without its previews, which the host has for pictures only."""
     from fewstep.host import sampling
-    from fewstep.nodes.sample import METHODS as functions
-    from fewstep.nodes.sample import sampler_options
+    from fewstep.samplers.registry import SAMPLERS
     from fewstep.samplers.schedule import sigmas_of
 
-    options = sampler_options(method, 0.5, 7, latent.get("batch_index"))
-    sampler = sampling.as_sampler(functions[method][0], options)
+    chosen = SAMPLERS[method]
+    sampler = sampling.as_sampler(chosen.function, chosen.keywords(0.5, 7, latent.get("batch_index")))
     sigmas = sigmas_of(model.get_model_object("model_sampling"), timesteps)
     with torch.inference_mode(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sampling, "preview_callback", lambda *_: None)
