@@ -94,6 +94,17 @@ def test_a_picture_cut_out_of_a_masked_batch_stays_the_same(method, tiny):
     assert torch.allclose(sampled(model, cond, one, method, [999, 749, 499, 249]), whole[2:], atol=1e-3)
 
 
+@pytest.mark.parametrize("last", [259, 1, 0])
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_mask_keeps_stays_where_the_last_step_is_near_zero(method, last, tiny):
+    model, cond = tiny
+    before = 4.7 * torch.randn((1, 4, 12, 12), generator=torch.Generator().manual_seed(2))  # as wide as SD's latents
+    mask = torch.ones((1, 1, 96, 96))
+    mask[..., :48] = 0
+    made = sampled(model, cond, {"samples": before, "noise_mask": mask}, method, [999, 499, last])
+    assert (made - before)[..., :5].abs().max() < 1e-3 * 4.7 and (made - before)[..., 7:].abs().mean() > 0.1
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_control_reaches_every_picture_of_a_batch(method, tiny, tmp_path):
     """A random ControlNet: nothing at strength 0, another picture at 1, and still one picture per batch index."""
