@@ -6,7 +6,7 @@ from ..samplers.registry import SAMPLERS, timesteps_for
 from ..samplers.schedule import sigmas_of
 from ..samplers.unit_start import with_unit_start
 
-METHOD = (
+SAMPLER_NAME = (
     list(SAMPLERS),
     {
         "default": "lcm",
@@ -46,12 +46,12 @@ class FewStepSampler:
             "tooltip": "For one-step weights asked below 999 (t = 800, 399): unit-variance noise.",
         }
         return {
-            "required": {"method": METHOD, "eta": ETA, "noise_seed": ("INT", seed)},
+            "required": {"sampler_name": SAMPLER_NAME, "eta": ETA, "noise_seed": ("INT", seed)},
             "optional": {"unit_start": ("BOOLEAN", unit)},
         }
 
-    def build(self, method: str, eta: float, noise_seed: int, unit_start: bool = False):
-        chosen = SAMPLERS[method]
+    def build(self, sampler_name: str, eta: float, noise_seed: int, unit_start: bool = False):
+        chosen = SAMPLERS[sampler_name]
         function = with_unit_start(chosen.function) if unit_start else chosen.function
         return (sampling.as_sampler(function, chosen.keywords(eta, None if noise_seed < 0 else noise_seed)),)
 
@@ -70,7 +70,7 @@ class FewStepKSampler:
                 "model": ("MODEL", {"tooltip": "A model with a few-step LoRA, or a distilled one."}),
                 "positive": ("CONDITIONING",),
                 "negative": ("CONDITIONING", {"tooltip": "Has no effect at cfg 1."}),
-                "latent": ("LATENT",),
+                "latent_image": ("LATENT",),
                 "seed": ("INT", {"default": 0, "min": 0, "max": 2**64 - 1, "control_after_generate": True}),
                 "steps": (
                     "INT",
@@ -86,18 +86,18 @@ class FewStepKSampler:
                         "tooltip": "1 for distilled weights: guidance is in them, and a step is one network pass.",
                     },
                 ),
-                "method": METHOD,
+                "sampler_name": SAMPLER_NAME,
                 "eta": ETA,
                 "denoise": ("FLOAT", {"default": 1.0, "min": 0.01, "max": 1.0, "step": 0.01}),
             }
         }
 
-    def sample(self, model, positive, negative, latent, seed, steps, cfg, method, eta, denoise):
-        chosen = SAMPLERS[method]
+    def sample(self, model, positive, negative, latent_image, seed, steps, cfg, sampler_name, eta, denoise):
+        chosen = SAMPLERS[sampler_name]
         timesteps = timesteps_for(chosen.schedule, steps, denoise)
         sigmas = sigmas_of(model.get_model_object("model_sampling"), timesteps)
-        sampler = sampling.as_sampler(chosen.function, chosen.keywords(eta, seed, latent.get("batch_index")))
-        return (sampling.sample_custom(model, seed, cfg, positive, negative, sampler, sigmas, latent),)
+        sampler = sampling.as_sampler(chosen.function, chosen.keywords(eta, seed, latent_image.get("batch_index")))
+        return (sampling.sample_custom(model, seed, cfg, positive, negative, sampler, sigmas, latent_image),)
 
 
 class FewStepNoiseCorrection:
