@@ -10,7 +10,8 @@ import torch
 from comfy import model_management
 from torch import Tensor
 
-from ...samplers.schedule import SCHEDULES, is_flow
+from ...samplers.registry import timesteps_for
+from ...samplers.schedule import is_flow
 from ...training import optimizers
 from ...training.checks import require
 from ...training.config import TrainConfig, check_resume
@@ -209,7 +210,5 @@ class Best:
 def held_out(job: Job, path: NoisePath, examples: Examples, device: torch.device) -> HeldOut:
     """Eight samples of noise that no batch has, at the student's own timesteps."""
     batch = make_batch(examples, job.config.seed, 0, HELD_OUT, device, stream="held-out")
-    steps = min(4, job.method.most)
-    listed = next((list(found) for found in job.method.timesteps if len(found) == steps), None)
-    timesteps = listed or SCHEDULES[job.method.schedule](steps)
+    timesteps = timesteps_for(job.method.schedule, min(4, job.method.most), own=job.method.timesteps)
     return HeldOut(path, batch, timesteps, job.spec.teacher_cfg, 2 * job.spec.teacher_steps)
