@@ -5,6 +5,7 @@ import json
 import numpy
 import pytest
 from fewstep.tests.helpers import tiny_transformers
+from fewstep.tests.helpers.server_runs import pictures
 from fewstep.tools import family_workflows
 from fewstep.tools.family_workflows import FOLDER, ROWS, UPSTREAM
 from fewstep.tools.ui_format import (
@@ -17,7 +18,6 @@ from fewstep.tools.ui_format import (
     nodes_for,
     options_of,
 )
-from test_host import pictures
 
 FILES = ("ckpt_name", "lora_name", "unet_name", "vae_name", "model_name", "clip_name", "clip_name1", "clip_name2")
 KINDS = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
