@@ -1,7 +1,6 @@
 """Make `import fewstep` work; the real host is a fixture that tests ask for by name."""
 
 import importlib.util
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -55,13 +54,11 @@ def host(tmp_path_factory):
     It knows two model classes more than a user's: the small SD2.x and SDXL of tests/helpers/tiny_models.
     """
     from fewstep.launcher import server
+    from fewstep.tests.helpers import hosts
 
-    options = {"device": os.environ.get("FEWSTEP_TEST_DEVICE", "cpu")}
-    if os.environ.get("COMFYUI_DIR"):
-        options |= {"comfyui": os.environ["COMFYUI_DIR"], "python": os.environ.get("COMFYUI_PYTHON")}
     workdir = tmp_path_factory.mktemp("host")
     shutil.copytree(ROOT / "tests" / "helpers" / "tiny_models", workdir / "custom_nodes" / "tiny_models")
-    with server.host(workdir=workdir, **options) as running:
+    with server.host(workdir=workdir, **hosts.options()) as running:
         yield running
 
 

@@ -48,7 +48,7 @@ def write_sd2(target: Path, model) -> None:
 
 
 def write(models: Path, rows: list) -> None:
-    """Write each row's files under models/; rows: of the table in family_workflows.py, for SDXL and SD1.5."""
+    """Write each row's files under models/; rows: of tools/family_workflows, for SDXL and SD1.5."""
     from fewstep.tests.helpers.small_models import random_sdxl
 
     model, base = random_sdxl(), load_file(ASSETS / "checkpoints" / "fewstep-tiny-sd.safetensors")
