@@ -200,7 +200,7 @@ def test_memory_is_estimated_before_a_run(precision, model):
     """Within 15 % of what autograd keeps of a real pass, and less where the blocks are recomputed."""
     from fewstep.host.data import dataset
     from fewstep.host.training import activations, run
-    from test_estimate import really_kept
+    from fewstep.tests.helpers.estimates import really_kept
 
     spec = dataset.DataSpec(PROMPTS, None, *SIZE, 4, 2, 2.0)
     config = TrainConfig(batch_size=3, rank=4, alpha=4.0, precision=precision)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from fewstep.samplers.guidance_embedding import GuidedTimestep
 from fewstep.tests.helpers.gaussian import Mixture, Student, examples
+from fewstep.tests.helpers.trainers import CPU, PATH, Net, some_batch
 from fewstep.training import methods
 from fewstep.training.config import TrainConfig
 from fewstep.training.consistency import consistency
@@ -20,7 +21,6 @@ from fewstep.training.roles import LoraRoles, ModuleRoles, checkpoint_blocks, eq
 from fewstep.training.score import denoising, distribution_matching
 from fewstep.training.state import RunFolder
 from fewstep.training.validation import HeldOut
-from test_training import CPU, PATH, Net, some_batch
 
 TARGETS = ["first", "block.1", "block.3"]
 FREE = {"guidance_min": 1.0, "guidance_max": 3.0}

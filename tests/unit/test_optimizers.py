@@ -9,10 +9,10 @@ import sys
 
 import pytest
 import torch
+from fewstep.tests.helpers.trainers import trainer, weights_of
 from fewstep.training import optimizers
 from fewstep.training.config import TrainConfig
 from fewstep.training.state import RunFolder
-from test_training import trainer, weights_of
 from torch import nn
 
 

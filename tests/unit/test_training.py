@@ -12,9 +12,9 @@ from fewstep.samplers.ddim import sample_ddim
 from fewstep.samplers.lcm import sample_lcm
 from fewstep.tests.helpers.fake_host import DiscreteSampling, Model
 from fewstep.tests.helpers.gaussian import Mixture, Student, examples, sd_sigmas, sliced_w2
+from fewstep.tests.helpers.trainers import CPU, OPTIONS, PATH, lora_roles, some_batch, trainer, weights_of
 from fewstep.training import roles as role_module
 from fewstep.training import teacher
-from fewstep.training.batch import Batch
 from fewstep.training.config import TrainConfig
 from fewstep.training.consistency import consistency, jump
 from fewstep.training.data import make_batch
@@ -24,14 +24,8 @@ from fewstep.training.methods import imagine_flash, lcm
 from fewstep.training.options import ConsistencyOptions, ReconstructionOptions
 from fewstep.training.order import indices_of
 from fewstep.training.path import Path
-from fewstep.training.roles import LoraRoles, ModuleRoles, checkpoint_blocks, equal_adapters
+from fewstep.training.roles import LoraRoles, ModuleRoles
 from fewstep.training.state import RunFolder
-from torch import nn
-
-CPU = torch.device("cpu")
-PATH = Path(sd_sigmas())
-OPTIONS = {"guidance_min": 1.0, "guidance_max": 1.0}
-
 
 # --- exact teacher ---------------------------------------------------------------------------------------------------
 
@@ -67,10 +61,6 @@ def test_lcm_beats_the_undistilled_sampler_at_every_step_count(tmp_path):
 
 
 # --- coincidences ----------------------------------------------------------------------------------------------------
-
-
-def some_batch(count: int = 16, seed: int = 0, device=CPU) -> Batch:
-    return make_batch(examples(64), seed, 0, count, device)
 
 
 def test_moving_nowhere_changes_nothing_and_moving_to_the_end_gives_x0():
@@ -161,28 +151,6 @@ def test_guidance_is_the_usual_formula_and_one_is_one_pass():
 # --- adapters on one base --------------------------------------------------------------------------------------------
 
 
-class Net(nn.Module):
-    """A small convolutional denoiser with a host-like block to checkpoint."""
-
-    def __init__(self):
-        super().__init__()
-        self.first = nn.Conv2d(2, 8, 1)
-        self.block = nn.Sequential(nn.SiLU(), nn.Conv2d(8, 8, 1), nn.SiLU(), nn.Linear(1, 1))
-        self.last = nn.Conv2d(8, 2, 1)
-
-    def forward(self, y, sigma, cond):
-        return self.last(self.block(self.first(y / (1 + sigma.view(-1, 1, 1, 1)))))
-
-
-def lora_roles(names=("student", "target"), checkpointed=False, device=CPU) -> LoraRoles:
-    torch.manual_seed(0)
-    net = Net().to(device)
-    roles = LoraRoles(net, net.__call__, equal_adapters(["first", "block.1", "block.3"], 4, 4.0, names))
-    if checkpointed:
-        checkpoint_blocks(roles, [net.block])
-    return roles
-
-
 def wake(roles: LoraRoles, role: str, seed: int) -> None:
     """Give a role a delta: fresh adapters are zero."""
     generator = torch.Generator().manual_seed(seed)
@@ -241,19 +209,6 @@ def test_the_average_follows_the_student():
 
 
 # --- runs ------------------------------------------------------------------------------------------------------------
-
-
-def trainer(folder, steps: int, seed: int = 0, device=CPU, **options) -> Trainer:
-    roles = lora_roles(options.pop("names", ("student", "target")), device=device)
-    hooks = {key: options.pop(key) for key in ("on_micro", "on_step") if key in options}
-    method = options.pop("method", lcm(ConsistencyOptions(skip=100, **OPTIONS)))
-    settings = {"batch_size": 8, "rank": 4, "alpha": 4.0, "learning_rate": 1e-2, "save_every": 4, "ema_decay": 0.9}
-    config = TrainConfig(steps=steps, seed=seed, **{**settings, **options})
-    return Trainer(config, method, roles, PATH, examples(64), RunFolder(folder), device, **hooks)
-
-
-def weights_of(run: Trainer) -> list[torch.Tensor]:
-    return [p.detach().clone() for role in ("student", "target") for p in run.roles.parameters(role).values()]
 
 
 def test_training_leaves_the_teacher_bit_identical(tmp_path, device):
