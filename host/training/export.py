@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 
 from torch import Tensor
 
+from ...training.method import Method
 from ...training.options import ConsistencyOptions
 from ...weights import bases, families, io, keys
 from .. import folders
@@ -80,6 +81,9 @@ def settings(job) -> families.Settings:
         eta=method.eta,
         timesteps={str(len(found)): list(found) for found in method.timesteps},
     )
+    started = families.from_metadata(loras.metadata(job.start, "FewStepDistill")) if job.start else None
+    if started is not None and keeps_steps(method, started):
+        found = replace(started, family=f"{found.family} after {started.family}")
     notes = []
     if method.embeds_guidance:
         told = method.options_of(ConsistencyOptions)
@@ -88,6 +92,11 @@ def settings(job) -> families.Settings:
     if job.config.train != "lora" and "model_sampling" in job.model.object_patches:
         notes.append("Its base had a ModelSampling node on it: put the same one on this model.")
     return replace(found, note=" ".join(notes))
+
+
+def keeps_steps(method: Method, started: families.Settings) -> bool:
+    """Whether a student that samples in 1-8 steps is only made better at one: Hyper-SD's unified LoRA (section 3.3)."""
+    return method.timesteps == ((999,),) and started.schedule == "lcm" and started.steps[1] > 1
 
 
 def student_model(job, tensors: dict[str, Tensor]):

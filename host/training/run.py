@@ -10,7 +10,6 @@ import torch
 from comfy import model_management
 from torch import Tensor
 
-from ...samplers.registry import timesteps_for
 from ...samplers.schedule import is_flow
 from ...training import optimizers
 from ...training.checks import require
@@ -210,5 +209,5 @@ class Best:
 def held_out(job: Job, path: NoisePath, examples: Examples, device: torch.device) -> HeldOut:
     """Eight samples of noise that no batch has, at the student's own timesteps."""
     batch = make_batch(examples, job.config.seed, 0, HELD_OUT, device, stream="held-out")
-    timesteps = timesteps_for(job.method.schedule, min(4, job.method.most), own=job.method.timesteps)
+    timesteps = job.method.timesteps_for(min(4, job.method.most))
     return HeldOut(path, batch, timesteps, job.spec.teacher_cfg, 2 * job.spec.teacher_steps)
