@@ -38,7 +38,7 @@ def sockets(job: Job) -> None:
     """Refuse a run without the inputs that it needs, or with a start that is not there."""
     require(job.clip is not None, f"{NODE}: no text encoder came with the model. Connect a CLIP loader.")
     require(
-        job.vae is not None or not job.method.on_pictures,
+        job.vae is not None or not job.method.on_images,
         f"{NODE}: rewards and masks look at pictures. Connect the vae input.",
     )
     require(
@@ -55,7 +55,8 @@ def network(job: Job) -> None:
         "these.",
     )
     model_copy.refuse_quantised(job.model.model.diffusion_model, NODE)
-    layers.chosen(job.model, job.config.layers)
+    for role in job.roles:
+        layers.chosen(job.model, job.training(role).layers)
     optimizers.check(job.config.optimizer)
 
 
@@ -112,7 +113,7 @@ def start(job: Job) -> None:
     if job.start_model is None:
         patches.check_start(job, metadata)
     if job.trains_lora:
-        layers.check_start(job.model, job.config.layers, tensors, job.start)
+        layers.check_start(job.model, job.training("student").layers, tensors, job.start)
         return
     model = job.start_model or job.model
     share = loras.match(model, None, tensors).share

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ...samplers.schedule import SCHEDULES
 from ...training.config import TrainConfig
-from ...training.method import Method
+from ...training.method import Method, Training
+from ...training.options import ConsistencyOptions
 from ...training.state import RunFolder
 from .. import folders, model_copy
 from ..data.dataset import DataSpec
@@ -51,8 +51,8 @@ class Job:
     @property
     def learns_through_vae(self) -> bool:
         """Whether latents or losses come out of the VAE, not only previews."""
-        encodes = self.spec.pictures is not None and self.method.pictures
-        return self.vae is not None and bool(encodes or self.method.on_pictures)
+        encodes = self.spec.pictures is not None and self.method.images
+        return self.vae is not None and bool(encodes or self.method.on_images)
 
     @property
     def trains_lora(self) -> bool:
@@ -72,15 +72,18 @@ class Job:
     @property
     def guidance(self) -> float:
         """What a student with a guidance embedding is told where no term says it: the data's cfg, if it learns that."""
-        asked = self.method.asked
-        return min(max(self.spec.teacher_cfg, *asked("guidance_min")), *asked("guidance_max"))
+        told = self.method.options_of(ConsistencyOptions)
+        low, high = (own.guidance_min for own in told), (own.guidance_max for own in told)
+        return min(max(self.spec.teacher_cfg, *low), *high)
 
     @property
     def timesteps(self) -> list[int]:
         """The student's own for a few steps, by which previews are drawn and the held-out error is measured."""
-        steps = min(FEW, self.method.most)
-        listed = next((list(own) for own in self.method.timesteps if len(own) == steps), None)
-        return listed or SCHEDULES[self.method.schedule](steps)
+        return self.method.timesteps_for(min(FEW, self.method.most))
+
+    def training(self, role: str) -> Training:
+        """How a role trains: its rate, and its LoRA."""
+        return self.method.training(role, self.config)
 
 
 @dataclass(frozen=True)

@@ -134,11 +134,15 @@ class ImageTokens:
         return self.block.register_forward_hook(lambda block, inputs, output: hook(block, inputs, output[self.index]))
 
 
-def features(net: nn.Module, network: Network) -> list[nn.Module | ImageTokens]:
-    """Where the discriminator looks: what every block gives of the image; of a U-Net's block, its last layer."""
+def features(net: nn.Module, network: Network, maps: str = "all") -> list[nn.Module | ImageTokens]:
+    """Where the discriminator looks: what blocks give of the image; of a U-Net's block, its last layer.
+
+    maps: of all of them, or of the middle one.
+    """
     looked_at = [(block[-1] if row.layered else block, row) for _, block, row in blocks_of(net, network)]
-    return [
+    every = [
         block if row.image == "output" else ImageTokens(block, row.image)
         for block, row in looked_at
         if row.image is not None
     ]
+    return every if maps == "all" else [every[len(every) // 2]]

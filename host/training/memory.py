@@ -67,7 +67,7 @@ def of(job: Job) -> Need:
     cast = copy if halved else 0  # autocast keeps a whole student's weights in half precision for the way back
     numbers = weights_of_roles(job, widths)
     trained = [numbers[role] for role in job.method.trained if role in numbers]
-    passes = 2 if DISCRIMINATOR in job.method.roles else 1  # the student's graph, and that of judging it
+    passes = 2 if DISCRIMINATOR in job.method.roles else 1  # the student's graph, and that of the discriminator
     parts = {
         "training copy": copy,
         "roles": 4 * sum(numbers.values()),
@@ -87,14 +87,16 @@ def weights_of_roles(job: Job, widths: list[int]) -> dict[str, int]:
     """{role: its number of weights}: a LoRA, a whole network, or the discriminator's heads."""
     config, net = job.config, job.model.model.diffusion_model
     modules = dict(net.named_modules())
-    lora = sum(config.rank * side for name in layers.chosen(job.model, config.layers) for side in sides(modules[name]))
     whole = sum(p.numel() for p in net.parameters())
-    heads = sum(p.numel() for p in Discriminator(widths).parameters()) if DISCRIMINATOR in job.roles else 0
+    told = getattr(net, "context_dim", 0)
 
     def weights(role: str) -> int:
         if role == DISCRIMINATOR:
-            return heads
-        return whole if not job.trains_lora and (role != "critic" or config.train != "full") else lora
+            return sum(p.numel() for p in Discriminator(widths, 16 + told).parameters())
+        if not job.trains_lora and (role != "critic" or config.train != "full"):
+            return whole
+        own = job.training(role)
+        return own.rank * sum(side for name in layers.chosen(job.model, own.layers) for side in sides(modules[name]))
 
     return {role: weights(role) for role in job.roles}
 

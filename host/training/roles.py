@@ -1,7 +1,7 @@
 """The networks of a run by role, and what the student starts from: LoRAs on one copy of the MODEL, or whole copies."""
 
 import copy as copies
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from ...samplers.guidance_embedding import WIDTH, GuidedTimestep
 from ...training.checks import require
 from ...training.data import Examples, make_batch
 from ...training.guidance_embedding import GuidanceEmbedding
-from ...training.roles import DISCRIMINATOR, LoraRoles, checkpoint_blocks
+from ...training.roles import DISCRIMINATOR, Adapter, LoraRoles, checkpoint_blocks
 from ...weights import keys
 from .. import architectures
 from ..loading import loras
@@ -23,10 +23,9 @@ from .job import NODE, Job
 def roles_of(job: Job, copy: TrainingCopy, examples: Examples) -> LoraRoles:
     """Every role of the method: LoRAs on the one copy, or networks of their own; and the discriminator's heads."""
     config = job.config
-    targets = layers.chosen(job.model, config.layers)
     wholes = {} if job.trains_lora else whole_networks(job, copy)
-    names = tuple(role for role in job.roles if role not in wholes)
-    roles = LoraRoles(copy.net, copy.denoise, targets, config.rank, config.alpha, names, config.seed, wholes)
+    own = adapters(job, (role for role in job.roles if role not in wholes))
+    roles = LoraRoles(copy.net, copy.denoise, own, config.seed, wholes)
     if job.trains_lora and job.start:
         start_from(job, roles)
     network = architectures.network_of(job.model)
@@ -39,15 +38,24 @@ def roles_of(job: Job, copy: TrainingCopy, examples: Examples) -> LoraRoles:
     if DISCRIMINATOR in job.method.roles:
         one = make_batch(examples, config.seed, 0, 1, copy.device)
         example = (one.noise, torch.ones(1, device=copy.device), one.cond)
-        judge = job.method.judge
-        roles.add_discriminator(layers.features(nets.get(judge, copy.net), network), example, config.seed, judge)
+        looked_at = job.method.discriminator_features
+        blocks = layers.features(nets.get(looked_at, copy.net), network, job.method.discriminator_maps)
+        roles.add_discriminator(blocks, example, config.seed, looked_at)
     return roles
+
+
+def adapters(job: Job, names: Iterable[str]) -> dict[str, Adapter]:
+    """{role: its LoRA}, by the method's numbers where the run leaves them open."""
+    training = {role: job.training(role) for role in names if role != DISCRIMINATOR}
+    targets = {own.layers: tuple(layers.chosen(job.model, own.layers)) for own in training.values()}
+    return {role: Adapter(targets[own.layers], own.rank, own.alpha) for role, own in training.items()}
 
 
 def start_from(job: Job, roles: LoraRoles) -> None:
     """Let the adapters begin as an earlier LoRA instead of as the teacher; the critic still begins as the teacher."""
     tensors, _ = loras.read(job.start, NODE)
-    names, scale = layers.lora_names(job.model), job.config.alpha / job.config.rank
+    own = job.training("student")
+    names, scale = layers.lora_names(job.model), own.alpha / own.rank
     for role in (role for role in roles.roles if role != "critic"):
         try:
             taken, wanted = keys.import_lora(tensors, roles.parameters(role), names, scale)

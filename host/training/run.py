@@ -12,7 +12,7 @@ from ...samplers.schedule import is_flow
 from ...training.data import Examples
 from ...training.loop import Trainer
 from ...training.method import Method
-from ...training.on_pictures import bound
+from ...training.on_images import bound
 from ...training.path import Path
 from .. import model_copy
 from ..data import dataset
@@ -90,11 +90,11 @@ def examples_of(job: Job) -> Examples:
         progress.show(done * count // total)
 
     maker = dataset.Maker(job.model, job.clip, job.vae, job.config.seed, job.folder.path, batch, on_item)
-    return dataset.build(job.spec, maker, job.method.pictures)
+    return dataset.build(job.spec, maker, job.method.images)
 
 
 def with_decoder(job: Job, device: torch.device) -> Method:
     """The method; terms that look at images get the VAE's decoder."""
-    if not job.method.on_pictures:
+    if not job.method.on_images:
         return job.method
     return bound(job.method, clip.decoder(job.model, job.vae, device, whole=job.config.precision == "fp16"))
