@@ -2,6 +2,7 @@
 
 from ..host import folders
 from ..host.training import export, run
+from ..host.training.job import Job
 from ..training.checks import choices, require
 from ..training.config import TrainConfig
 from . import report
@@ -143,7 +144,7 @@ class FewStepDistill:
         check_run(run_name, method, config, resume)
         prompts = [line.strip() for line in preview_prompts.splitlines() if line.strip()][:8]
         start = start_file or ("" if start_lora == "none" else start_lora)
-        job = run.Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start, start_model)
+        job = Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start, start_model)
         result = run.distil(job)
         losses = [record["loss"] for record in result.metrics if "loss" in record]
         text = report.summary(result, method, config)

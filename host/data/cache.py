@@ -21,10 +21,10 @@ def kept(folder: Path, key: str, count: int, make: Callable[[range], list[Tensor
     files = [folder / f"latents-{key}-{start}.safetensors" for start in range(0, count, CHUNK)]
     for number, file in enumerate(files):
         if not file.exists():
-            made = make(range(number * CHUNK, min((number + 1) * CHUNK, count)))
+            latents = make(range(number * CHUNK, min((number + 1) * CHUNK, count)))
             require(
-                all(bool(torch.isfinite(latent).all()) for latent in made),
+                all(bool(torch.isfinite(latent).all()) for latent in latents),
                 "FewStepDistill: the latents hold NaN or infinity. Try fp32, a lower teacher_cfg or another VAE.",
             )
-            io.save({str(i): latent for i, latent in enumerate(made)}, file, {"made_by": "FewStep"})
+            io.save({str(i): latent for i, latent in enumerate(latents)}, file, {"made_by": "FewStep"})
     return Lazy(count, lambda index: io.load_tensor(files[index // CHUNK], str(index % CHUNK)))

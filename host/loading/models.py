@@ -12,6 +12,7 @@ from ...samplers.guidance_embedding import GuidedTimestep
 from ...weights import checks, io, unet_names
 from ...weights.threads import one_thread
 from .. import folders
+from ..architectures import UNET
 from ..progress import throw_if_cancelled
 
 KINDS = ("checkpoints", "diffusion_models", "unet")
@@ -19,7 +20,7 @@ CHECKPOINT = "model.diffusion_model."
 VAE = ("first_stage_model.", "vae.")
 CLIP = ("cond_stage_model.", "conditioner.embedders.", "text_encoders.")
 PROJECTION = "cond_proj.weight"
-GUIDED_LAYER = "diffusion_model.time_embed.0.forward"
+GUIDED_LAYER = f"diffusion_model.{UNET.guidance_layer}.forward"
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ def zero(model, names: list[str]) -> None:
 
 def with_guidance(model, projection: Tensor, guidance: float):
     """A clone that is told the guidance scale. Parameters keep their names, so LoRAs and offloading work."""
-    layer = model.model.diffusion_model.time_embed[0]
+    layer = model.model.diffusion_model.get_submodule(UNET.guidance_layer)
     if projection.shape[0] != layer.weight.shape[1]:
         raise ValueError(f"has a guidance projection of {projection.shape[0]} channels, not {layer.weight.shape[1]}.")
     guided = model.clone()
