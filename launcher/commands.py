@@ -1,4 +1,4 @@
-"""The small commands: comfy, api, train, test, bench."""
+"""The small commands: comfy, api, train, test, bench, recipe."""
 
 import argparse
 import os
@@ -79,15 +79,24 @@ def test(args: argparse.Namespace) -> int:
 
 
 def bench(args: argparse.Namespace) -> None:
-    """Run benchmarks/NAME.py or the package benchmarks/NAME in this process, with the rest of the options."""
+    """Run the measurement benchmarks/NAME."""
+    run_module("benchmarks", args)
+
+
+def recipe(args: argparse.Namespace) -> None:
+    """Run recipes/NAME, which makes a shipped weight file again."""
+    run_module("recipes", args)
+
+
+def run_module(room: str, args: argparse.Namespace) -> None:
+    """Run ROOM/NAME.py or the package ROOM/NAME in this process, with the rest of the options."""
     name = args.name.removesuffix(".py").strip("/\\").replace("\\", "/")
-    places = [ROOT / "benchmarks" / f"{name}.py", ROOT / "benchmarks" / name / "__main__.py"]
+    places = [ROOT / room / f"{name}.py", ROOT / room / name / "__main__.py"]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
-        files = sorted((ROOT / "benchmarks").glob("*"))
+        files = sorted((ROOT / room).glob("*"))
         names = {file.stem for file in files if file.suffix == ".py" or (file / "__main__.py").is_file()} - {"__init__"}
-        raise ValueError(
-            f"bench: there is no measurement {name!r}. There are: {', '.join(sorted(names)) or 'none yet'}."
-        )
+        offered = ", ".join(sorted(names)) or "none yet"
+        raise ValueError(f"{args.command}: there is no {name!r} in {room}. There are: {offered}.")
     sys.argv = [str(found), *args.rest]
-    runpy.run_module(f"fewstep.benchmarks.{name.replace('/', '.')}", run_name="__main__", alter_sys=True)
+    runpy.run_module(f"fewstep.{room}.{name.replace('/', '.')}", run_name="__main__", alter_sys=True)

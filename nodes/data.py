@@ -1,7 +1,8 @@
 """What a run trains on: prompts, pictures with captions, latents that the teacher draws, or the host's own."""
 
-from ..host import dataset, folders, given, pictures
-from ..training.config import require
+from ..host import folders
+from ..host.data import dataset, from_host, images
+from ..training.checks import require
 from ..training.prompts import PromptFile, Prompts
 
 PROMPTS, DATA = "FEWSTEP_PROMPTS", "FEWSTEP_DATA"
@@ -119,7 +120,7 @@ class FewStepDataset:
     def IS_CHANGED(cls, folder, **_):
         """The folder's files, so that the host looks at changed pictures again."""
         path = folders.inside(folders.input_folder(), (folder or "").strip(), "FewStepDataset: folder")
-        return pictures.stamp_of(path) if folder and path.exists() else ""
+        return images.stamp_of(path) if folder and path.exists() else ""
 
     def build(self, folder, width, height, count, teacher_steps, teacher_cfg, prompts=(), buckets=0, text_cache=2000):
         require(width % 8 == 0 and height % 8 == 0, f"FewStepDataset: {width}x{height} is no multiple of 8 pixels.")
@@ -128,8 +129,8 @@ class FewStepDataset:
         teacher = (teacher_steps, teacher_cfg)
         if folder.strip():
             path = folders.inside(folders.input_folder(), folder.strip(), "FewStepDataset: folder")
-            source = pictures.open_source(path)
-            found = (pictures.stamp_of(path), path.name, buckets, text_cache)
+            source = images.open_source(path)
+            found = (images.stamp_of(path), path.name, buckets, text_cache)
             return (dataset.DataSpec((), source, *sizes, len(source.captions), *teacher, *found),)
         require(bool(prompts), "FewStepDataset: without a folder it needs prompts. Connect FewStepPrompts.")
         return (dataset.DataSpec(prompts, None, *sizes, count, *teacher, text_cache=text_cache),)
@@ -167,7 +168,7 @@ class FewStepDataFromHost:
             size[0] % 8 == 0 and size[1] % 8 == 0,
             f"FewStepDataFromHost: {size[0]}x{size[1]} is no multiple of 8 pixels.",
         )
-        found = given.given(latents, conditioning)
+        found = from_host.given(latents, conditioning)
         return (dataset.DataSpec((), None, *size, len(found), teacher_steps[0], teacher_cfg[0], given=found),)
 
 

@@ -1,6 +1,7 @@
 """A few-step LoRA together with the sampler, sigmas and guidance it was made for."""
 
-from ..host import folders, loras, sampling
+from ..host import folders, sampling
+from ..host.loading import loras
 from ..samplers.unit_start import with_unit_start
 from ..weights import bases, families
 from .sample import METHODS, sampler_options

@@ -2,15 +2,16 @@
 
 import re
 
-from ..host import full_models, loras, sampling, saving
+from ..host import sampling
+from ..host.loading import loras, models, saving
 from ..samplers.unit_start import with_unit_start
 from ..weights import families
-from ..weights.families import models
+from ..weights.families import models as published
 from .sample import METHODS, sampler_options
 
 NODE = "FewStepLoadModel"
 LEAST_MATCH = 0.9
-NAMES = [families.AUTO, *(row.family for row in models.ROWS)]
+NAMES = [families.AUTO, *(row.family for row in published.ROWS)]
 
 
 class FewStepLoadModel:
@@ -29,7 +30,7 @@ class FewStepLoadModel:
         scale = {"default": 8.0, "min": 1.0, "max": 20.0, "step": 0.5}
         return {
             "required": {
-                "model_name": (full_models.names(), {"tooltip": "A .safetensors checkpoint or U-Net."}),
+                "model_name": (models.names(), {"tooltip": "A .safetensors checkpoint or U-Net."}),
                 "steps": ("INT", {"default": 4, "min": 1, "max": 50, "tooltip": "What the file was made for."}),
                 "denoise": ("FLOAT", {"default": 1.0, "min": 0.01, "max": 1.0, "step": 0.01}),
                 "guidance": (
@@ -43,17 +44,17 @@ class FewStepLoadModel:
 
     def load(self, model_name, steps, denoise, guidance, family, allow_partial):
         try:
-            header = full_models.read(model_name)
+            header = models.read(model_name)
             settings = settings_of(model_name, header, family, steps)
-            full_models.check_values(header)
-            model, clip, vae = full_models.load(header)
+            models.check_values(header)
+            model, clip, vae = models.load(header)
             model = saving.note_file(model, model_name, header.path)
-            found = check_match(full_models.match(model, header), allow_partial)
-            full_models.zero(model, found.missing)
+            found = check_match(models.match(model, header), allow_partial)
+            models.zero(model, found.missing)
             if header.projection is not None:
-                model = full_models.with_guidance(model, header.projection, guidance)
-            if settings.family in models.PREDICTS_X0:
-                model = full_models.predicting_x0(model)
+                model = models.with_guidance(model, header.projection, guidance)
+            if settings.family in published.PREDICTS_X0:
+                model = models.predicting_x0(model)
             sigmas = loras.sigmas_of(model.get_model_object("model_sampling"), settings, steps, denoise)
         except ValueError as error:
             raise ValueError(f'{NODE}: "{model_name}": {error}') from error
@@ -81,15 +82,15 @@ class FewStepLoadModel:
 def settings_of(name: str, header, family: str, steps: int) -> families.Settings:
     """The user's choice, else by metadata, the guidance projection, and the name."""
     if family != families.AUTO:
-        return models.named(family, steps, name)
+        return published.named(family, steps, name)
     found = families.from_metadata(header.metadata)
     if found:
         return found
     if header.projection is not None:
-        return models.named(models.LCM, steps)
-    for row in models.ROWS:
+        return published.named(published.LCM, steps)
+    for row in published.ROWS:
         hit = re.search(row.pattern, name.replace("\\", "/").lower())
-        if hit and row.family == models.LCM:
+        if hit and row.family == published.LCM:
             raise ValueError(
                 "is named like an LCM model but has no guidance embedding (time_embedding.cond_proj.weight). Get the "
                 "author's file, or choose its family."
@@ -99,7 +100,7 @@ def settings_of(name: str, header, family: str, steps: int) -> families.Settings
     raise ValueError("has no FewStep metadata and no known name, so its sampler cannot be told. Choose its family.")
 
 
-def check_match(found: full_models.Match, allow_partial: bool) -> full_models.Match:
+def check_match(found: models.Match, allow_partial: bool) -> models.Match:
     """Raise ValueError when nothing fits, or less than 90 % without the user's leave."""
     if not found.matched or (found.share < LEAST_MATCH and not allow_partial):
         lost = [*found.missing, *found.unknown]
@@ -110,7 +111,7 @@ def check_match(found: full_models.Match, allow_partial: bool) -> full_models.Ma
     return found
 
 
-def warnings(found: full_models.Match) -> list[str]:
+def warnings(found: models.Match) -> list[str]:
     """What the file lacks and what of it has no place, each counted and with the first names."""
     lines = []
     if found.missing:

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from ..host import folders, loras, merging, saving
-from ..training.config import require
+from ..host import folders
+from ..host.loading import loras, merging, saving
+from ..training.checks import require
 from ..weights import families, io, merge, stream_models
 from .load import settings_of
 

@@ -2,7 +2,8 @@
 
 import json
 
-from ..host import full_models, merging, models, saving
+from ..host import model_copy
+from ..host.loading import merging, saving
 from .merge import DTYPES, parsed, plain_name
 
 AS_LOADED = "as loaded"
@@ -74,7 +75,7 @@ class FewStepSaveModel:
     def save(self, model, name, overwrite, clip=None, vae=None, recipe="", dtype=AS_LOADED):
         title = plain_name(name, "FewStepSaveModel")
         metadata = {"modelspec.title": title, "modelspec.implementation": "FewStep"}
-        metadata["fewstep.base"] = models.fingerprint(model)
+        metadata["fewstep.base"] = model_copy.fingerprint(model)
         if found := parsed(recipe, "FewStepSaveModel"):
             metadata["fewstep.merge"] = json.dumps(found)
         kind = DTYPES.get(dtype)
@@ -94,8 +95,8 @@ class FewStepInterpolateFiles:
     def INPUT_TYPES(cls):
         return {
             "required": {
-                "checkpoint_a": (full_models.names(), {"tooltip": "A .safetensors checkpoint or U-Net."}),
-                "checkpoint_b": (full_models.names(), {"tooltip": "Another one of its architecture."}),
+                "checkpoint_a": (model_copy.names(), {"tooltip": "A .safetensors checkpoint or U-Net."}),
+                "checkpoint_b": (model_copy.names(), {"tooltip": "Another one of its architecture."}),
                 "weight": ("FLOAT", {**WEIGHT, "tooltip": "lambda: 1 is A, 0 is B; below 0 and above 1 goes beyond."}),
                 "name": ("STRING", {"default": "merged", "tooltip": "The file's name, without folder and ending."}),
                 "keep_others": (

@@ -1,8 +1,7 @@
 """What a student is taught by, consistency along the teacher's trajectories: LCM, LCF, TSCD."""
 
 from ..training import methods
-from ..training.methods import TSCDOptions
-from ..training.terms import ConsistencyOptions
+from ..training.options import ConsistencyOptions, TSCDOptions
 
 METHOD = "FEWSTEP_METHOD"
 # (min, max, step) of numbers that several methods have.

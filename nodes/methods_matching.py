@@ -1,9 +1,8 @@
 """What a student is taught by, on what it makes itself: Imagine Flash, SwiftBrush, DMD; and sums of methods."""
 
 from ..training import methods
-from ..training.config import require
-from ..training.matching import ReconstructionOptions, ScoreOptions
-from ..training.methods import ScoreMethodOptions
+from ..training.checks import require
+from ..training.options import ReconstructionOptions, ScoreMethodOptions, ScoreOptions
 from .methods import GUIDANCE, METHOD, WEIGHT, built, number, numbers, rate, text, whole
 
 

@@ -1,9 +1,9 @@
 """Learning from the masks of pictures: what judges them, and a method that listens."""
 
-from ..host import mask_rcnn, rewards
-from ..training.config import require
+from ..host.rewards import clip, mask_rcnn
+from ..training.checks import require
 from ..training.on_pictures import with_perception
-from ..training.perception import PerceptionOptions
+from ..training.options import PerceptionOptions
 from .methods import METHOD, built, numbers
 
 CRITIC = "FEWSTEP_CRITIC"
@@ -21,7 +21,7 @@ class FewStepCriticMaskRCNN:
 
     @classmethod
     def INPUT_TYPES(cls):
-        files = rewards.names(mask_rcnn.ENDINGS)
+        files = clip.names(mask_rcnn.ENDINGS)
         return {
             "required": {
                 "file": (files, {"tooltip": "In fewstep_rewards: torchvision's maskrcnn_resnet50_fpn, or your own."}),

@@ -1,6 +1,6 @@
 """More rewards: the host's own CLIP halves, ImageReward, and two small networks out of packages."""
 
-from ..host import clip_sockets, image_reward, lit, saliency
+from ..host.rewards import image_reward, lit, saliency
 from .perception import CRITIC
 from .rewards import REWARD
 
@@ -25,7 +25,7 @@ class FewStepRewardCLIPVision:
         }
 
     def build(self, clip, clip_vision):
-        return (clip_sockets.similarity(clip, clip_vision, "FewStepRewardCLIPVision"),)
+        return (clip_vision.similarity(clip, clip_vision, "FewStepRewardCLIPVision"),)
 
 
 class FewStepRewardImageReward:

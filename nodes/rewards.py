@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import torch
 
-from ..host import rewards
-from ..training.config import require
-from ..training.feedback import FeedbackOptions
+from ..host.rewards import clip
+from ..training.checks import require
 from ..training.on_pictures import with_feedback
+from ..training.options import FeedbackOptions
 from ..training.rewards import RewardSum
 from .methods import METHOD, built, numbers
 
@@ -26,13 +26,11 @@ class FewStepRewardCLIP:
     @classmethod
     def INPUT_TYPES(cls):
         return {
-            "required": {
-                "clip_folder": (rewards.names(), {"tooltip": "A folder in the models folder fewstep_rewards."})
-            }
+            "required": {"clip_folder": (clip.names(), {"tooltip": "A folder in the models folder fewstep_rewards."})}
         }
 
     def build(self, clip_folder):
-        return (rewards.clip_similarity(clip_folder, "FewStepRewardCLIP"),)
+        return (clip.clip_similarity(clip_folder, "FewStepRewardCLIP"),)
 
 
 class FewStepRewardAesthetic:
@@ -46,13 +44,13 @@ class FewStepRewardAesthetic:
     def INPUT_TYPES(cls):
         return {
             "required": {
-                "clip_folder": (rewards.names(), {"tooltip": "The CLIP that the head was trained on: ViT-L/14."}),
-                "head": (rewards.names((".safetensors",)), {"tooltip": "A .safetensors file in fewstep_rewards."}),
+                "clip_folder": (clip.names(), {"tooltip": "The CLIP that the head was trained on: ViT-L/14."}),
+                "head": (clip.names((".safetensors",)), {"tooltip": "A .safetensors file in fewstep_rewards."}),
             }
         }
 
     def build(self, clip_folder, head):
-        return (rewards.aesthetic(clip_folder, head, "FewStepRewardAesthetic"),)
+        return (clip.aesthetic(clip_folder, head, "FewStepRewardAesthetic"),)
 
 
 class FewStepRewardSum:

@@ -1,7 +1,7 @@
 """The training runs on disk."""
 
 from ..host import folders
-from ..training.config import require
+from ..training.checks import require
 from ..training.state import RunFolder, step_of
 from . import report
 

@@ -5,9 +5,10 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..host import folders, loras, sampling
+from ..host import folders, sampling
+from ..host.loading import loras
 from ..host.progress import Progress, throw_if_cancelled
-from ..training.config import require
+from ..training.checks import require
 from ..weights import merge
 from .merge import RANK, parent, summed
 from .methods import numbers

@@ -1,7 +1,9 @@
 """The node that trains."""
 
-from ..host import distil, folders, products
-from ..training.config import TrainConfig, choices, require
+from ..host import folders
+from ..host.training import export, run
+from ..training.checks import choices, require
+from ..training.config import TrainConfig
 from . import report
 from .data import DATA
 from .methods import METHOD
@@ -141,12 +143,12 @@ class FewStepDistill:
         check_run(run_name, method, config, resume)
         prompts = [line.strip() for line in preview_prompts.splitlines() if line.strip()][:8]
         start = start_file or ("" if start_lora == "none" else start_lora)
-        job = distil.Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start, start_model)
-        result = distil.distil(job)
+        job = run.Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start, start_model)
+        result = run.distil(job)
         losses = [record["loss"] for record in result.metrics if "loss" in record]
         text = report.summary(result, method, config)
         lora = result.tensors if config.train == "lora" else {}
-        student = products.student_model(job, result.tensors)
+        student = export.student_model(job, result.tensors)
         return (student, result.name, report.loss_picture(result.metrics), text, lora, {"loss": losses})
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+for room in ("unit", "inprocess", "server"):
+    sys.path.insert(0, str(Path(__file__).resolve().parent / room))
 sys.path.insert(0, str(ROOT))
 
 import bootstrap  # noqa: E402 (the path above comes first)
@@ -47,15 +48,15 @@ def device(request):
 def host(tmp_path_factory):
     """A real ComfyUI server: the embedded one or COMFYUI_DIR (with COMFYUI_PYTHON), on FEWSTEP_TEST_DEVICE.
 
-    It knows two model classes more than a user's: the small SD2.x and SDXL of tests/tiny_models.
+    It knows two model classes more than a user's: the small SD2.x and SDXL of tests/helpers/tiny_models.
     """
-    from launcher import server
+    from fewstep.launcher import server
 
     options = {"device": os.environ.get("FEWSTEP_TEST_DEVICE", "cpu")}
     if os.environ.get("COMFYUI_DIR"):
         options |= {"comfyui": os.environ["COMFYUI_DIR"], "python": os.environ.get("COMFYUI_PYTHON")}
     workdir = tmp_path_factory.mktemp("host")
-    shutil.copytree(ROOT / "tests" / "tiny_models", workdir / "custom_nodes" / "tiny_models")
+    shutil.copytree(ROOT / "tests" / "helpers" / "tiny_models", workdir / "custom_nodes" / "tiny_models")
     with server.host(workdir=workdir, **options) as running:
         yield running
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .config import require
+from .checks import require
 
 # Which of a sample's random numbers says what. STEP, one of the student's own, is for terms that draw no guidance.
 TIME, GUIDANCE, END, LEVEL, DROP, CHANCE = range(6)

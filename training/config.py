@@ -1,9 +1,11 @@
 """What a run needs to know, checked before anything is allocated, and kept in its folder as config.json."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from math import cos, pi
-from typing import Literal, get_args, get_origin
+from typing import Literal
+
+from .checks import check_fields, require
 
 # "steps" is where to stop and where the cosine ends; the others change how a step is run, not which steps there are.
 MAY_CHANGE_ON_RESUME = ("steps", "learning_rate", "precision", "save_every", "keep_last", "preview_every")
@@ -15,42 +17,6 @@ STARTS = ("start", "start_model")  # settings that a run without them does not n
 # What is kept as a hash, in words.
 SAID = {"base": "another model, or other LoRAs on it", "data": "other prompts, pictures or sizes"}
 SAID |= {"vae": "another VAE", "start_model": "another one"}
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise ValueError with a sentence for the user."""
-    if not condition:
-        raise ValueError(message)
-
-
-def check_fields(
-    options,
-    who: str = "",
-    counts: tuple[str, ...] = (),
-    positive: tuple[str, ...] = (),
-    falling: tuple[str, ...] = (),
-) -> None:
-    """Refuse, in a dataclass, what a field's Literal does not offer; counts: fields of at least 1; positive: above 0.
-
-    falling: lists of the student's timesteps. who: what the sentences begin with.
-    """
-    for field in fields(options):
-        name, value = who + field.name, getattr(options, field.name)
-        if get_origin(field.type) is Literal:
-            offered = get_args(field.type)
-            either = " or ".join(offered) if len(offered) == 2 else f"one of {', '.join(offered)}"
-            require(value in offered, f"{name} must be {either}, got {value!r}.")
-        if field.name in falling:
-            inside = bool(value) and value[0] <= 999 and value[-1] >= 0
-            falls = inside and all(a > b for a, b in zip(value, value[1:]))
-            require(falls, f"{name} must fall within 999..0, got {list(value)}.")
-        require(field.name not in counts or value >= 1, f"{name} must be at least 1, got {value}.")
-        require(field.name not in positive or value > 0, f"{name} must be positive, got {value}.")
-
-
-def choices(options: type, name: str) -> list[str]:
-    """What the Literal of a dataclass's field offers."""
-    return list(next(get_args(field.type) for field in fields(options) if field.name == name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +40,7 @@ class TrainConfig:
     keep_last: int = 2
     preview_every: int = 100
     optimizer: Literal["adamw", "adamw8bit"] = "adamw"  # 8 bit: with bitsandbytes
-    layers: str = "all"  # which layers get a LoRA: see host/layers.py
+    layers: str = "all"  # which layers get a LoRA: see host/training/layers.py
     # Over the plain base the product holds the LoRAs on the wired MODEL too.
     lora_over: Literal["patched model", "plain base", "plain base by SVD"] = "patched model"
     keep: Literal["last", "best"] = "last"  # what becomes the product; best by the held-out trajectory error

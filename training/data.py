@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from ..samplers.noise import generator_for
 from .batch import Batch
-from .config import require
+from .checks import require
 from .order import Buckets
 
 UNIFORMS = 8  # random numbers in 0..1 that a term may use for each sample

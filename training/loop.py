@@ -13,12 +13,13 @@ from torch import Tensor
 
 from . import optimizers
 from . import state as states
-from .config import TrainConfig, check_resume, require
+from .checks import require
+from .config import TrainConfig, check_resume
 from .data import Examples, make_batch
-from .methods import Method, Turn
+from .method import Method, Turn
 from .path import Path
 from .roles import update_average
-from .watch import RATES, DeadRun, Watch
+from .watchdog import RATES, DeadRun, Watch
 
 
 class NonFiniteLoss(RuntimeError):

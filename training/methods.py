@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
 
-from . import matching
 from .adversarial import discriminate
-from .config import check_fields, require
-from .matching import ReconstructionOptions, ScoreOptions
-from .terms import ConsistencyOptions, consistency, consistency_pair
-from .turns import Method, Turn, one_term
+from .checks import require
+from .consistency import consistency, consistency_pair
+from .method import Method, Turn, one_term
+from .options import ConsistencyOptions, ReconstructionOptions, ScoreMethodOptions, TSCDOptions
+from .reconstruction import reconstruction, reconstruction_pair
+from .score import denoising, distribution_matching, made_pair, to_pictures
 
 
 def discriminator_turn(pair: Callable, options: object, rate: float, window: int = 1000, **when) -> Turn:
@@ -27,33 +28,6 @@ def lcm(options: ConsistencyOptions) -> Method:
 def lcf(options: ConsistencyOptions) -> Method:
     """LCF: consistency on the pictures' own trajectories, without a teacher; the model it starts from is an LCM."""
     return replace(lcm(replace(options, solver="data", guidance_min=1.0, guidance_max=1.0)), name="LCF")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TSCDOptions:
-    """Trajectory segmented consistency distillation (Ren et al. 2024, Hyper-SD), algorithm 1, phase by phase.
-
-    The paper gives k = 8, 4, 2, 1 and says that MSE suits 8 and 4, the adversarial loss 2 and 1, without weights. Later
-    phases start from the student before; whether it is their teacher too is ambiguous: `previous` chooses. A student
-    that teaches has guidance inside already and is asked without.
-    """
-
-    segments: tuple[int, ...] = (8, 4, 2, 1)
-    phase_steps: tuple[int, ...] = (250, 250, 250, 250)
-    distance: tuple[float, ...] = (1.0, 1.0, 0.5, 0.25)
-    adversarial: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2)
-    previous: bool = False  # teacher of later phases: the base, or the student of the phase before
-    discriminator_rate: float = 1e-5  # PCM's value
-    consistency: ConsistencyOptions = ConsistencyOptions(boundary=False, end="random", target="ema", loss="l2")
-
-    def __post_init__(self):
-        per_phase = (self.segments, self.phase_steps, self.distance, self.adversarial)
-        require(
-            len({len(numbers) for numbers in per_phase}) == 1 and self.segments,
-            "TSCD: segments, phase_steps, distance and adversarial need one number for each phase, got "
-            f"{', '.join(str(list(numbers)) for numbers in per_phase)}.",
-        )
-        require(min(self.phase_steps) >= 1, f"TSCD: every phase needs steps, got {list(self.phase_steps)}.")
 
 
 def tscd(options: TSCDOptions) -> Method:
@@ -75,27 +49,11 @@ def tscd(options: TSCDOptions) -> Method:
 
 def imagine_flash(options: ReconstructionOptions, discriminator_rate: float = 1e-5) -> Method:
     """Imagine Flash: reconstruction on the student's own rollout; only forward starts look at pictures."""
-    turns = [one_term(matching.reconstruction, options)]
+    turns = [one_term(reconstruction, options)]
     if options.adversarial:
-        turns.append(discriminator_turn(matching.reconstruction_pair, options, discriminator_rate))
+        turns.append(discriminator_turn(reconstruction_pair, options, discriminator_rate))
     own = {"timesteps": (options.timesteps,), "most": len(options.timesteps), "pictures": options.start == "forward"}
     return Method("ImagineFlash", options, tuple(turns), "imagine_flash", "trailing", **own)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreMethodOptions:
-    """How student and critic take turns. anchor, pictures: weights of the regression terms, 0 is off."""
-
-    score: ScoreOptions = ScoreOptions()
-    student_every: int = 5  # critic turns per student turn: DMD2 5-10, SwiftBrush 1
-    critic_rate: float = 1e-4
-    discriminator_rate: float = 1e-5  # of heads on the teacher; heads on the critic learn at its rate
-    anchor: float = 0.0  # MSE to the teacher's own picture of the same noise (DMD's regression, Hyper-SD's MSE)
-    anchor_steps: int = 8
-    pictures: float = 0.0
-
-    def __post_init__(self):
-        check_fields(self, counts=("student_every",), positive=("critic_rate",))
 
 
 def dmd(options: ScoreMethodOptions) -> Method:
@@ -106,17 +64,17 @@ def dmd(options: ScoreMethodOptions) -> Method:
     score, first = options.score, options.score.timesteps[:1]
     picture = {"shift": "none", "teacher_steps": options.anchor_steps, "guidance": score.guidance}
     student = (
-        (matching.distribution_matching, score, 1.0),
-        (matching.reconstruction, ReconstructionOptions(timesteps=first, **picture), options.anchor),
-        (matching.to_pictures, score, options.pictures),
+        (distribution_matching, score, 1.0),
+        (reconstruction, ReconstructionOptions(timesteps=first, **picture), options.anchor),
+        (to_pictures, score, options.pictures),
     )
     terms = tuple((partial(term, options=own), weight) for term, own, weight in student if weight)
     turns = [
         Turn("student", terms, every=options.student_every),
-        one_term(matching.denoising, score, "critic", learning_rate=options.critic_rate),
+        one_term(denoising, score, "critic", learning_rate=options.critic_rate),
     ]
     if score.adversarial and score.features == "teacher":
-        turns.append(discriminator_turn(matching.made_pair, score, options.discriminator_rate))
+        turns.append(discriminator_turn(made_pair, score, options.discriminator_rate))
     judge, looks = score.features if score.adversarial else "teacher", bool(options.pictures or score.adversarial)
     own = {"timesteps": (score.timesteps,), "most": len(score.timesteps), "pictures": looks, "judge": judge}
     return Method("DMD", options, tuple(turns), "lcm", "trailing", **own)

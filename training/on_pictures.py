@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from .feedback import FeedbackOptions, feedback
-from .methods import Method, Together
-from .perception import PerceptionOptions, perception
+from .feedback import feedback
+from .method import Method
+from .methods import Together
+from .options import FeedbackOptions, PerceptionOptions
+from .perception import perception
 
 
 def with_feedback(method: Method, options: FeedbackOptions, reward: Callable) -> Method:

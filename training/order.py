@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..samplers.noise import generator_for
-from .config import require
+from .checks import require
 
 
 @lru_cache(maxsize=4)  # three million prompts take a third of a second to shuffle, and every batch asks

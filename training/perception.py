@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from .batch import CHANCE, Batch
-from .config import check_fields, require
+from .checks import require
+from .options import PerceptionOptions
 from .path import Path
 from .rewards import soft_iou
 from .rollout import student_step
@@ -31,22 +32,6 @@ class Instances:
             rows, columns = (torch.nonzero(mask.any(axis)).flatten() for axis in (1, 0))
             found.append(torch.stack([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]))
         return torch.stack(found).float()
-
-
-@dataclass(frozen=True, kw_only=True)
-class PerceptionOptions:
-    """L_instance(m(decode(x0')), masks of x0) with x0' the student's x0 at q(x0, eps, t), t one of its timesteps.
-
-    Hyper-SD does not say which t. Near 999 nothing of the picture is left in q(x0, eps, t), and its masks say nothing
-    about what the student draws; the defaults are the lower two of four steps.
-    """
-
-    timesteps: tuple[int, ...] = (499, 259)
-    critic: str = ""  # its name, for the run's settings
-    weight: float = 0.1
-
-    def __post_init__(self):
-        check_fields(self, "Perception: ", falling=("timesteps",))
 
 
 def perception(

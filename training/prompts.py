@@ -10,7 +10,7 @@ from itertools import accumulate, chain
 from pathlib import Path
 from typing import BinaryIO
 
-from .config import require
+from .checks import require
 
 TABLES = (".csv", ".tsv")
 ENDINGS = (".txt", *TABLES)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..weights import io
-from .config import require
+from .checks import require
 
 BEST = "best.safetensors"
 

@@ -38,7 +38,7 @@ def trainer(size: str, layout: str, method: str, args: argparse.Namespace, folde
     from fewstep.training.config import TrainConfig
     from fewstep.training.data import Examples
     from fewstep.training.loop import Trainer
-    from fewstep.training.matching import ScoreOptions
+    from fewstep.training.options import ScoreOptions
     from fewstep.training.path import Path as NoisePath
     from fewstep.training.state import RunFolder
 
@@ -61,10 +61,10 @@ def measure(size: str, layout: str, method: str, args: argparse.Namespace) -> di
 
     headless.start()
     import peft  # noqa: F401 (in both layouts, so that the library itself counts in neither)
-    from fewstep.host import models
+    from fewstep.host import model_copy
 
     before = resident("VmRSS")
-    with models.training_mode(), tempfile.TemporaryDirectory() as folder:
+    with model_copy.training_mode(), tempfile.TemporaryDirectory() as folder:
         run, nets = trainer(size, layout, method, args, folder)
         gradients = []
         for optimizer in run.optimizers.values():

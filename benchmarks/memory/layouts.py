@@ -17,7 +17,7 @@ def unet(size: str) -> nn.Module:
     """[b, 4, h, w] -> eps, its parameters ordinary tensors in fp32."""
     from comfy import ops
     from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
-    from fewstep.host import models
+    from fewstep.host import model_copy
 
     config = {key: value for key, value in SIZES[size].items() if key != "side"}
     levels = len(config["channel_mult"])
@@ -42,7 +42,7 @@ def unet(size: str) -> nn.Module:
     with torch.no_grad():
         for parameter in net.parameters():
             nn.init.normal_(parameter, std=0.02)
-    return models.to_trainable(net, torch.float32)
+    return model_copy.to_trainable(net, torch.float32)
 
 
 class Denoiser(nn.Module):

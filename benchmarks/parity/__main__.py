@@ -2,23 +2,18 @@
 
     python run.py bench parity
 
-The comparison itself is tests/parity.py and tests/parity_more.py, whose bounds the tests hold; here are the numbers.
+The comparison itself is `compare` and `closed_forms`, whose bounds the tests hold; here are the numbers.
 """
 
-import sys
-from pathlib import Path
+import diffusers
+import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
-
-import diffusers  # noqa: E402 (the path above comes first)
-import parity  # noqa: E402
-import parity_more  # noqa: E402
-import torch  # noqa: E402
+from . import closed_forms, compare
 
 
 def main() -> None:
-    print(f"diffusers {diffusers.__version__}, torch {torch.__version__}, fp32, latents of {list(parity.SHAPE)}\n")
-    print(f"{parity.table()}\n\n{parity_more.table()}")
+    print(f"diffusers {diffusers.__version__}, torch {torch.__version__}, fp32, latents of {list(compare.SHAPE)}\n")
+    print(f"{compare.table()}\n\n{closed_forms.table()}")
 
 
 if __name__ == "__main__":

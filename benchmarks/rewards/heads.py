@@ -53,7 +53,7 @@ def contrast(heads: dict[str, Tensor], pairs: Pairs, rows: Tensor) -> Tensor:
 def pack_head():
     """The head as the reward applies it."""
     pack()
-    from fewstep.host.lit import image_head
+    from fewstep.host.rewards.lit import image_head
 
     return image_head
 

@@ -61,10 +61,10 @@ def features(kind: str, wanted: list[Subject], cache: Path, drawer: Drawer | Non
     file = cache / f"lit-{kind}.npy"
     if not file.exists():
         pack()
-        from fewstep.host import towers
+        from fewstep.host.rewards import encoders
         from fewstep.training.rewards import IMAGENET, prepare
 
-        network = towers.efficientnet(TOWER, "benchmarks.rewards")
+        network = encoders.efficientnet(TOWER, "benchmarks.rewards")
         pictures, parts = data.load_pictures(cache, names=sorted({s.name for s in wanted})), []
         for first in tqdm(range(0, len(wanted), CHUNK), desc=kind):
             drawn = data.real_pictures(pictures, wanted[first : first + CHUNK], SEED, first)
@@ -81,9 +81,9 @@ def captions(kind: str, texts: list[str], cache: Path) -> torch.Tensor:
     file = cache / f"lit-{kind}-captions.npy"
     if not file.exists():
         pack()
-        from fewstep.host import towers
+        from fewstep.host.rewards import encoders
 
-        encode = towers.minilm("benchmarks.rewards")
+        encode = encoders.minilm("benchmarks.rewards")
         with torch.no_grad():
             parts = [encode(texts[i : i + 64]) for i in tqdm(range(0, len(texts), 64), desc=f"{kind} captions")]
         np.save(file, torch.cat(parts).numpy().astype(np.float16))

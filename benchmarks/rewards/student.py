@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..base_model.retrieval import middle
+from ...recipes.base_model.retrieval import middle
 from ..quality import data, fetch
 from ..quality.data import Subject
 from ..quality.features import Features
@@ -25,12 +25,13 @@ FEEDBACK = {"timesteps": (999,), "alpha": 0.6}
 
 def run(weight: float, reward, args: argparse.Namespace, folder: Path) -> Path:
     """Train and return the LoRA's file. weight: of the feedback, 0 for the plain run."""
-    from fewstep.host import dataset, distil, folders, headless
+    from fewstep.host import folders, headless
+    from fewstep.host.data import dataset
+    from fewstep.host.training import run
     from fewstep.training.config import TrainConfig
-    from fewstep.training.feedback import FeedbackOptions
     from fewstep.training.methods import lcm
     from fewstep.training.on_pictures import with_feedback
-    from fewstep.training.terms import ConsistencyOptions
+    from fewstep.training.options import ConsistencyOptions, FeedbackOptions
 
     folders.output_folder, folders.lora_folder = lambda: folder, lambda: folder
     prompts = tuple((folders.PROMPTS / "tiny-sd.txt").read_text(encoding="utf-8").splitlines())
@@ -42,8 +43,8 @@ def run(weight: float, reward, args: argparse.Namespace, folder: Path) -> Path:
     config = TrainConfig(**settings, warmup=5, preview_every=args.steps)
     loaded = headless.load_checkpoint(CHECKPOINT)  # a copy of its own: the drawer changed the layout of its VAE
     with torch.inference_mode():
-        job = distil.Job(*loaded, spec, method, config, f"lit-{weight:g}", ["fox, 3d style"], START)
-        return folder / distil.distil(job).name
+        job = run.Job(*loaded, spec, method, config, f"lit-{weight:g}", ["fox, 3d style"], START)
+        return folder / run.distil(job).name
 
 
 def held_out() -> list[Subject]:
@@ -92,7 +93,8 @@ def main() -> None:
     args = options()
     pack()
     drawer, features = Drawer(), Features()
-    from fewstep.host import folders, lit
+    from fewstep.host import folders
+    from fewstep.host.rewards import lit
 
     reward = lit.similarity("lit-emoji.safetensors", "benchmarks.rewards")
     folder = args.folder or Path(tempfile.mkdtemp(prefix="fewstep-lit-"))

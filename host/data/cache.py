@@ -1,0 +1,30 @@
+"""Latents on disk: made once, a file for every few hundred, and read one by one while training."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...training.checks import require
+from ...training.data import Lazy
+from ...weights import io
+
+CHUNK = 256  # latents in one file
+
+
+def kept(folder: Path, key: str, count: int, make: Callable[[range], list[Tensor]]) -> Lazy:
+    """Latents [c, h, w] by index, from the files of an earlier run with this key where they are, made where not.
+
+    make(indices) -> their latents. A cancelled run makes no finished file twice.
+    """
+    files = [folder / f"latents-{key}-{start}.safetensors" for start in range(0, count, CHUNK)]
+    for number, file in enumerate(files):
+        if not file.exists():
+            made = make(range(number * CHUNK, min((number + 1) * CHUNK, count)))
+            require(
+                all(bool(torch.isfinite(latent).all()) for latent in made),
+                "FewStepDistill: the latents hold NaN or infinity. Try fp32, a lower teacher_cfg or another VAE.",
+            )
+            io.save({str(i): latent for i, latent in enumerate(made)}, file, {"made_by": "FewStep"})
+    return Lazy(count, lambda index: io.load_tensor(files[index // CHUNK], str(index % CHUNK)))

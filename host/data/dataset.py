@@ -1,0 +1,205 @@
+"""What a run trains on: pictures with captions, latents the teacher makes from prompts alone, or the host's own."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...training.checks import require
+from ...training.data import Examples, Lazy
+from ...training.order import Buckets
+from ...training.prompts import digest_of
+from .. import conditioning, model_copy, sampling
+from . import cache, images, masks
+from .from_host import Given, by_shape
+from .shards import Shards
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """prompts: what the teacher draws; pictures: with captions, instead; given: the host's own, instead.
+
+    width, height: in pixels; count: latents the teacher makes, in teacher_steps steps at guidance teacher_cfg. stamp:
+    of the pictures' files, so that changed ones are other data. buckets: sides of differing pictures are multiples of
+    it, 0 crops all to one size. text_cache: megabytes of encoded prompts that are kept in memory.
+    """
+
+    prompts: Sequence[str]
+    pictures: images.Folder | Shards | None
+    width: int
+    height: int
+    count: int
+    teacher_steps: int
+    teacher_cfg: float
+    stamp: str = ""
+    name: str = ""  # of the pictures' folder
+    buckets: int = 0
+    text_cache: int = 2000
+    given: Given | None = None
+
+    def digest(self) -> str:
+        """A short name of exactly this data, for the cache and for resuming."""
+        parts = [digest_of(self.prompts), self.name, self.stamp, self.given and self.given.digest(), self.buckets]
+        parts += [self.width, self.height, self.count, self.teacher_steps, self.teacher_cfg]
+        return hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the teacher makes the latents."""
+        return self.pictures is None and self.given is None
+
+    def summary(self) -> str:
+        if self.given:
+            return f"{len(self.given)} {'conditionings' if self.given.latents is None else 'latents'} of the host"
+        if self.pictures:
+            return f"pictures of {self.name}"
+        return f"{self.count} latents the teacher made from {len(self.prompts)} prompts"
+
+
+@dataclass(frozen=True)
+class Maker:
+    """What makes latents: the wired MODEL with its text encoder and VAE, and where they are kept.
+
+    batch: pictures at a time; on_item(done, total) is called as they come and may raise to cancel.
+    """
+
+    model: object
+    clip: object
+    vae: object
+    seed: int
+    cache: Path
+    batch: int = 16
+    on_item: Callable[[int, int], None] = lambda done, total: None
+
+    def shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """[c, h, w] of a latent, from pixels."""
+        return (self.model.model.latent_format.latent_channels, height // 8, width // 8)
+
+
+def build(spec: DataSpec, maker: Maker, look: bool = True) -> Examples:
+    """Examples with latents on disk and encoded prompts, kept up to the spec's cap.
+
+    look: False for methods that train on prompts alone: nothing is drawn, opened or encoded, and every prompt is used.
+    """
+    if spec.given:
+        return from_host(spec.given, spec, maker, look)
+    if spec.pictures:
+        return from_pictures(spec, maker) if look else from_prompts(spec, maker, spec.pictures.captions, False)
+    return from_prompts(spec, maker, spec.prompts, look)
+
+
+def from_prompts(spec: DataSpec, maker: Maker, prompts: Sequence[str], look: bool) -> Examples:
+    """Latents that the teacher draws, prompts taken in turn; or none, and each prompt once."""
+    require(
+        bool(prompts), "FewStepDataset: the prompt list is empty. Write one prompt per line, or choose a prompt file."
+    )
+    count = spec.count if look else len(prompts)
+    encode = conditioning.text_encoder(maker.clip, islice(prompts, count), spec.text_cache)
+    texts = Lazy(count, lambda i: prompts[i % len(prompts)])
+
+    def cond(text: str) -> dict[str, Tensor]:
+        return conditioning.model_keywords(maker.model, *encode(text), spec.height, spec.width)
+
+    drawn = draw(spec, maker, texts, encode) if look else None
+    conds = Lazy(count, lambda i: cond(texts[i]))
+    return Examples(drawn, range(count), conds, cond(""), texts, maker.shape(spec.height, spec.width))
+
+
+def draw(spec: DataSpec, maker: Maker, texts: Sequence[str], encode: Callable) -> Lazy:
+    """The teacher's latents."""
+
+    def make(chosen: range) -> list[Tensor]:
+        made = []
+        for first in range(chosen.start, chosen.stop, maker.batch):
+            some = range(first, min(first + maker.batch, chosen.stop))
+            made += sampling.teacher_latents(
+                maker.model,
+                [encode(texts[i]) for i in some],
+                encode(""),
+                (spec.height, spec.width),
+                seed=maker.seed,
+                first=first,
+                steps=spec.teacher_steps,
+                cfg=spec.teacher_cfg,
+            )
+            maker.on_item(some.stop, len(texts))
+        return made
+
+    key = f"{spec.digest()}-{model_copy.fingerprint(maker.model)}-{maker.seed}"
+    return cache.kept(maker.cache, key, len(texts), make)
+
+
+def from_pictures(spec: DataSpec, maker: Maker) -> Examples:
+    """Pictures through the VAE, each in its bucket, with SDXL's size and crop ids of its own."""
+    require(maker.vae is not None, "FewStepDistill: pictures need a VAE. Connect the vae input.")
+    captions = spec.pictures.captions
+    fits = images.fits_of(spec.pictures, images.bucket_sizes(spec.width, spec.height, spec.buckets))
+    encode = conditioning.text_encoder(maker.clip, captions, spec.text_cache)
+
+    def cond(text: str, index: int) -> dict[str, Tensor]:
+        sizes = dict(zip(images.SIZE_KEYS, fits[index].tolist()))
+        size = sizes["target_height"], sizes["target_width"]
+        return conditioning.model_keywords(maker.model, *encode(text), *size, sizes)
+
+    targets = fits[:, 4:]
+    groups = {
+        maker.shape(int(height), int(width)): torch.nonzero((targets == torch.stack([width, height])).all(1)).flatten()
+        for width, height in targets.unique(dim=0)
+    }
+    count = len(captions)
+    return Examples(
+        encode_pictures(spec, maker, targets),
+        range(count),
+        Lazy(count, lambda i: cond(captions[i], i)),
+        Lazy(count, lambda i: cond("", i)),
+        captions,
+        instances=masks.reader(spec.pictures.files) if isinstance(spec.pictures, images.Folder) else None,
+        buckets=Buckets([group.tolist() for group in groups.values()], list(groups)),
+    )
+
+
+def encode_pictures(spec: DataSpec, maker: Maker, targets: Tensor) -> Lazy:
+    """The pictures' latents in the model's scale. targets: [n, 2], width and height in pixels."""
+
+    def one(index: int) -> Tensor:
+        with torch.inference_mode():
+            latent = maker.vae.encode(images.read_picture(spec.pictures, index, *targets[index].tolist()))
+        maker.on_item(index + 1, len(targets))
+        with torch.inference_mode(False):
+            return maker.model.model.process_latent_in(latent.float().cpu().clone())[0]
+
+    key = f"{spec.digest()}-{model_copy.fingerprint_of(maker.vae.first_stage_model)}"
+    return cache.kept(maker.cache, key, len(targets), lambda chosen: [one(i) for i in chosen])
+
+
+def from_host(given: Given, spec: DataSpec, maker: Maker, look: bool) -> Examples:
+    """The host's latents and conditionings as they are; latents of several shapes are buckets by themselves."""
+    empty = conditioning.encode_text(maker.clip, "")
+    plain = maker.shape(spec.height, spec.width)
+    groups = by_shape(given.latents) if given.latents and look else {plain: range(len(given))}
+    shapes = {index: shape for shape, group in groups.items() for index in group}
+    for shape in groups:
+        require(
+            shape[0] == plain[0],
+            f"FewStepDataFromHost: latents have {shape[0]} channels, the model has {plain[0]}. Use its VAE.",
+        )
+
+    def cond(index: int, text: conditioning.Encoded | None = None) -> dict[str, Tensor]:
+        hidden, pooled, numbers = given.cond(index)
+        height, width = (8 * side for side in shapes[index][1:])
+        return conditioning.model_keywords(maker.model, *(text or (hidden, pooled)), height, width, numbers)
+
+    count = len(given)
+    return Examples(
+        given.latent(maker.model) if given.latents and look else None,
+        range(count),
+        Lazy(count, cond),
+        Lazy(count, lambda i: cond(i, empty)),
+        shape=plain,
+        buckets=Buckets(list(groups.values()), list(groups)),
+    )

@@ -1,0 +1,114 @@
+"""The host's own LATENT and CONDITIONING lists as data: what its dataset nodes and its encoders give."""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...training.checks import require
+from ...training.data import Lazy
+from .images import SIZE_KEYS
+
+NODE = "FewStepDataFromHost"
+NUMBERS = {**dict.fromkeys(SIZE_KEYS, int), "guidance": float}  # SDXL's sizes; what Flux is told
+KNOWN = ("pooled_output", *NUMBERS)  # what a cond may carry; None is as good as absent
+REASONS = {
+    "area": "covers a part of the picture",
+    "mask": "covers a part of the picture",
+    "control": "carries a ControlNet",
+    "hooks": "carries hooks",
+    "start_percent": "covers a part of the steps",
+    "end_percent": "covers a part of the steps",
+}
+
+
+@dataclass(frozen=True)
+class Given:
+    """conds: (hidden [1, tokens, width], pooled [1, width] or None, numbers); latents: [c, h, w] in the VAE's scale.
+
+    One cond for all latents, or one for each; without latents a run is on the conds alone.
+    """
+
+    conds: tuple[tuple[Tensor, Tensor | None, dict[str, float]], ...]
+    latents: tuple[Tensor, ...] | None
+
+    def __len__(self) -> int:
+        return len(self.latents or self.conds)
+
+    def digest(self) -> str:
+        """A short name of exactly these numbers."""
+        state = hashlib.blake2b(digest_size=8)
+        for hidden, pooled, numbers in self.conds:
+            state.update(repr(sorted(numbers.items())).encode())
+            for tensor in (hidden, pooled):
+                update(state, tensor)
+        for latent in self.latents or ():
+            update(state, latent)
+        return state.hexdigest()
+
+    def latent(self, model) -> Lazy:
+        """The latents by index in the MODEL's scale, outside inference mode."""
+
+        def one(index: int) -> Tensor:
+            with torch.inference_mode(False):
+                return model.model.process_latent_in(self.latents[index].clone().float()[None])[0].cpu()
+
+        return Lazy(len(self), one)
+
+    def cond(self, index: int) -> tuple[Tensor, Tensor | None, dict[str, float]]:
+        return self.conds[index if len(self.conds) > 1 else 0]
+
+
+def update(state, tensor: Tensor | None) -> None:
+    if tensor is not None:
+        state.update(str(tuple(tensor.shape)).encode() + tensor.detach().float().cpu().contiguous().numpy().tobytes())
+
+
+def given(latents: list[dict] | None, conditioning: list[list]) -> Given:
+    """From a node's input lists. Raises ValueError with a sentence for what cannot be trained on."""
+    conds = tuple(cond for entries in conditioning for entry in entries for cond in conds_of(*entry))
+    rows = None if latents is None else tuple(row for latent in latents for row in rows_of(latent))
+    require(bool(conds), f"{NODE}: conditioning is empty. Connect CLIPTextEncode or a dataset node.")
+    require(rows is None or bool(rows), f"{NODE}: latents is connected, but the list is empty.")
+    require(
+        rows is None or len(conds) in (1, len(rows)),
+        f"{NODE}: {len(rows or ())} latents came with {len(conds)} conditionings. Give one for all, or one for each.",
+    )
+    for row in rows or ():
+        require(bool(torch.isfinite(row).all()), f"{NODE}: a latent holds NaN or infinity. Check the VAE and pictures.")
+    return Given(conds, rows)
+
+
+def conds_of(hidden: Tensor, options: dict) -> list[tuple]:
+    """One cond for each row of hidden states [b, tokens, width]."""
+    for key, value in options.items():
+        if key not in KNOWN and value is not None:
+            why = REASONS.get(key, f"carries {key!r}")
+            raise ValueError(f"{NODE}: a conditioning {why}, which cannot be taught. Give the text's alone.")
+    numbers = {key: kind(options[key]) for key, kind in NUMBERS.items() if options.get(key) is not None}
+    pooled = options.get("pooled_output")
+    rows = range(len(hidden))
+    return [(hidden[i : i + 1], None if pooled is None else pooled[i : i + 1], numbers) for i in rows]
+
+
+def rows_of(latent: dict) -> list[Tensor]:
+    """The latents of a batch one by one."""
+    samples = latent["samples"]
+    require(
+        latent.get("noise_mask") is None,
+        f"{NODE}: a latent carries an inpainting mask, which training would not heed. Remove it.",
+    )
+    require(
+        isinstance(samples, Tensor) and samples.ndim == 4,
+        f"{NODE}: a latent is no batch of pictures [b, c, h, w] but {list(samples.shape)}. Videos are not trained on.",
+    )
+    return list(samples)
+
+
+def by_shape(latents: tuple[Tensor, ...]) -> dict[tuple[int, ...], list[int]]:
+    """Which latents have each shape [c, h, w], in the order they come."""
+    found: dict[tuple[int, ...], list[int]] = {}
+    for index, latent in enumerate(latents):
+        found.setdefault(tuple(latent.shape), []).append(index)
+    return found

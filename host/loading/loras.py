@@ -1,0 +1,223 @@
+"""LoRAs on the host's MODEL: does a file fit, what matches, and the patched clone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...samplers import schedule
+from ...samplers.schedule import SCHEDULES
+from ...weights import bases, checks, families, io, keys, peft_alpha, sizes, stream
+from .. import folders, model_copy
+
+BASES = {  # by the host's own classes of models; a subclass not named here counts as its parent
+    "FewStepTinySD": bases.TINY,
+    "SD15": "SD1.5",
+    "SD20": "SD2.x",
+    "SDXLRefiner": "the SDXL refiner",
+    "SSD1B": "SSD-1B",
+    "Segmind_Vega": "Segmind Vega",
+    "KOALA_700M": "KOALA",
+    "KOALA_1B": "KOALA",
+    "SDXL": "SDXL",
+    "SD3": "SD3",
+    "Flux": "Flux",
+    "WAN21_T2V": "Wan",
+    "QwenImage": "Qwen-Image",
+    "LTXAV": "LTX-2",
+    "LTXV": "LTX-Video",
+}
+
+
+@dataclass(frozen=True)
+class Match:
+    """What of a file the model knows: modules of its network, and how many tensors they are. Alphas are not counted."""
+
+    matched: list[str]
+    unmatched: list[str]
+    tensors: tuple[int, int]  # (matched, not) of the network
+    text: tuple[int, int]  # (matched, not) of the text encoder; without a CLIP none matches
+
+    @property
+    def share(self) -> float:
+        return self.tensors[0] / max(sum(self.tensors), 1)
+
+
+def read(name: str, node: str) -> tuple[dict, dict]:
+    """Tensors (in kohya's form) and metadata of a file in a loras folder. Errors name the node."""
+    path = path_of(name, node)
+    try:
+        tensors, metadata = io.load(path)
+    except ValueError as error:
+        raise ValueError(f"{node}: {error}") from error
+    try:
+        tensors = keys.to_kohya(peft_alpha.with_alphas(tensors, metadata))
+        checks.check(tensors)
+        return tensors, metadata
+    except ValueError as error:
+        raise ValueError(f'{node}: "{name}": {error}') from error
+
+
+def converted(name: str, tensors: dict[str, Tensor]) -> int:
+    """How many of the tensors go by another name than in the file; reads its header alone."""
+    given = set(io.names(folders.full_path("loras", name)))
+    return sum(key not in given for key in tensors if not key.endswith(".alpha"))
+
+
+def path_of(name: str, node: str) -> str:
+    """The path of a listed .safetensors file. Errors name the node."""
+    path = folders.full_path("loras", name)
+    if path is None:
+        raise ValueError(f'{node}: "{name}" is in no loras folder. Refresh the list, or check the name.')
+    if not str(path).lower().endswith(".safetensors"):
+        raise ValueError(f'{node}: "{name}" is not a .safetensors file, and other kinds can carry code. Convert it.')
+    return path
+
+
+def metadata(name: str, node: str) -> dict[str, str]:
+    """The metadata alone, from the header. Errors name the node."""
+    path = path_of(name, node)
+    try:
+        return stream.read_header(Path(path)).metadata
+    except ValueError as error:
+        raise ValueError(f"{node}: {error}") from error
+
+
+def sha256(name: str) -> str:
+    """The hash of a file in a loras folder."""
+    return io.sha256(folders.full_path("loras", name))
+
+
+def timesteps_of(settings: families.Settings, steps: int, denoise: float = 1.0) -> list[int]:
+    """The file's own list for this number of steps, where it has one and starts from noise; else its schedule's."""
+    if denoise == 1 and str(steps) in settings.timesteps:
+        return settings.timesteps[str(steps)]
+    return SCHEDULES[settings.schedule](steps, denoise)
+
+
+def sigmas_of(model_sampling, settings: families.Settings, steps: int, denoise: float = 1.0) -> Tensor:
+    """SIGMAS of a file: its exact ones where it has them, else those of its timesteps.
+
+    Raises ValueError when exact sigmas are asked for other steps, image to image, or a model that is no flow model.
+    """
+    if not settings.sigmas:
+        return schedule.sigmas_of(model_sampling, timesteps_of(settings, steps, denoise))
+    if not schedule.is_flow(model_sampling):
+        raise ValueError(f"{settings.family} is for a flow model, and this model is none. Load its own base.")
+    if str(steps) not in settings.sigmas or denoise != 1:
+        raise ValueError(
+            f"{settings.family} has exact sigmas for {', '.join(settings.sigmas)} steps at denoise 1, not for {steps} "
+            f"at {denoise:g}. Set these, or choose sigmas with FewStep Schedule."
+        )
+    return torch.tensor(settings.sigmas[str(steps)])
+
+
+def model_context(model) -> int | None:
+    """Width of the text context the model reads."""
+    return model.model.model_config.unet_config.get("context_dim")
+
+
+def base_of(model) -> str | None:
+    """The model's base by the name that `weights.bases` gives it; None where the host has a class of its own for it."""
+    classes = (kind.__name__ for kind in type(model.model.model_config).__mro__)
+    known = next((BASES[name] for name in classes if name in BASES), None)
+    return known or bases.BY_CONTEXT.get(model_context(model))
+
+
+def network_map(model) -> dict:
+    """The host's own map {module: weight, or (weight, part, ...)}, without weights that this model has not."""
+    import comfy.lora
+
+    weights = model.model.state_dict()
+    known = comfy.lora.model_lora_keys_unet(model.model, {})
+    return {module: target for module, target in known.items() if weight_of(target) in weights}
+
+
+def weight_of(target) -> str:
+    return target if isinstance(target, str) else target[0]
+
+
+def fitted(model, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The file under the names of the host's map: other prefixes and separators of the same module are brought to one.
+
+    Raises ValueError when two modules of the file are one of the model.
+    """
+    known = network_map(model)
+    names = bases.aliases(known)
+    found: dict[str, Tensor] = {}
+    for module, parts in keys.modules_of(tensors).items():
+        ours = module if module in known else names.get(bases.plain(module), module)
+        for key in parts:
+            name = ours + key.removeprefix(module)
+            if name in found:
+                raise ValueError(f"{key} is the same weight as another ({name}). Keep one of the two.")
+            found[name] = tensors[key]
+    return found
+
+
+def match(model, clip, tensors: dict[str, Tensor]) -> Match:
+    """Compare a fitted file with what the host's own loader takes of it; the text encoder's part needs a CLIP."""
+    import comfy.lora
+
+    modules = keys.modules_of(tensors)
+    text = {module for module in modules if module.startswith("lora_te")}
+    taken = taken_by_host(network_map(model), tensors, modules)
+    if clip is not None:
+        taken |= taken_by_host(comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {}), tensors, modules)
+    network = [module for module in modules if module not in text]
+
+    def count(names) -> int:
+        return sum(not key.endswith(".alpha") for module in names for key in modules[module])
+
+    lost = [module for module in network if module not in taken]
+    return Match(
+        [module for module in network if module in taken],
+        lost,
+        (count(taken - text), count(lost)),
+        (count(taken & text), count(text - taken)),
+    )
+
+
+def taken_by_host(known: dict, tensors: dict[str, Tensor], modules: dict[str, list[str]]) -> set[str]:
+    """The modules that the host's loader makes a patch of; it passes over parts that it does not know."""
+    import comfy.lora
+
+    given = {key: tensors[key] for module in modules if module in known for key in modules[module]}
+    loaded = model_copy.call_supported(comfy.lora.load_lora, given, known, log_missing=False)
+    weights = {weight_of(target) for target in loaded}
+
+    def taken(module: str) -> bool:
+        weight = weight_of(known[module])
+        return weight in weights or f"{weight.removesuffix('.weight')}.bias" in weights
+
+    return {module for module in modules if module in known and taken(module)}
+
+
+def check_shapes(model, tensors: dict[str, Tensor]) -> None:
+    """Raise ValueError where a delta has not the size of the weight it is for (the host would skip it)."""
+    weights, known = model.model.state_dict(), network_map(model)
+    for module, names in keys.modules_of(tensors).items():
+        weight = weights[weight_of(known[module])] if module in known else None
+        if weight is None or not weight.is_floating_point():  # packed weights have other shapes
+            continue
+        size = sizes.size_of({name.removeprefix(f"{module}."): tensors[name] for name in names})
+        if size is not None and size != size_of(weight, known[module]):
+            shapes = [tuple(tensors[name].shape) for name in names if tensors[name].ndim]
+            raise ValueError(
+                f"{module} has {' x '.join(map(str, shapes))}, the model's weight is {tuple(weight.shape)}. "
+                "The file is for another base."
+            )
+
+
+def size_of(weight: Tensor, target) -> int:
+    """Numbers in the weight, or in the part of a joined weight that the target says: (axis, start, length)."""
+    part = None if isinstance(target, str) else target[1]
+    return weight.numel() if part is None else weight.numel() // weight.shape[part[0]] * part[2]
+
+
+def apply(model, clip, tensors: dict[str, Tensor], strength: float):
+    """(MODEL, CLIP) with the LoRA on them; the inputs stay as they are. CLIP may be None."""
+    import comfy.sd
+
+    return comfy.sd.load_lora_for_models(model, clip, tensors, strength, strength if clip is not None else 0.0)

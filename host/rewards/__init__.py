@@ -1,0 +1,1 @@
+"""Reward and critic networks, from local files and from the host's sockets."""

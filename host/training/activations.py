@@ -1,0 +1,152 @@
+"""A forward pass on tensors without memory: what would autograd keep of it for the backward pass?"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...training.adversarial import as_map
+from .. import conditioning, model_copy
+from . import architectures, layers
+
+OUTSIDE = -1  # no layer of the U-Net: the time embedding, the skip connections
+META = torch.device("meta")
+KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass
+class Kept:
+    """Bytes by layer of the U-Net that stay for the backward pass, and the bytes of each layer's own input."""
+
+    saved: dict[int, int] = field(default_factory=dict)
+    inputs: dict[int, int] = field(default_factory=dict)
+    layer: int = OUTSIDE
+
+    @property
+    def largest(self) -> int:
+        return max((n for layer, n in self.saved.items() if layer != OUTSIDE), default=0)
+
+    def bytes(self, checkpointed: bool) -> int:
+        """All of it; or, recomputed layer by layer, the layers' inputs and the one layer in the making."""
+        if not checkpointed:
+            return sum(self.saved.values())
+        return self.saved.get(OUTSIDE, 0) + sum(self.inputs.values()) + self.largest
+
+
+def hollow(module: nn.Module) -> nn.Module:
+    """A deep copy whose tensors have a shape and no memory."""
+    whole = (*module.parameters(), *module.buffers())
+    tensors = {id(t): torch.empty(t.shape, dtype=t.dtype, device=META) for t in whole}
+    kinds = {id(p): nn.Parameter(tensors[id(p)], requires_grad=False) for p in module.parameters()}
+    return copy.deepcopy(module, {**tensors, **kinds})
+
+
+class Attention(torch.autograd.Function):
+    """Keeps what a fused attention kernel keeps: q, k, v and its output, never the matrix of all pairs."""
+
+    @staticmethod
+    def forward(ctx, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        out = torch.empty_like(q)
+        ctx.save_for_backward(q, k, v, out)
+        return out
+
+
+def attention(q, k, v, heads, *_, skip_reshape=False, skip_output_reshape=False, **__) -> Tensor:
+    """In the host's signature: [b, n, h d], or [b, h, n, d] with skip_reshape."""
+    out = Attention.apply(q, k, v)
+    if skip_reshape and not skip_output_reshape:
+        return out.transpose(1, 2).flatten(2)
+    return out
+
+
+def add_lora(module: nn.Module, rank: int) -> None:
+    """A LoRA beside a hollow module, as peft runs it: y + up(down(x)), both of which learn."""
+    kind = module.weight.dtype
+    shape = module.weight.shape
+    down = nn.Parameter(torch.empty(rank, *shape[1:], dtype=kind, device=META))
+    up = nn.Parameter(torch.empty(shape[0], rank, *([1] * (len(shape) - 2)), dtype=kind, device=META))
+
+    def beside(layer: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+        x = inputs[0] if kind == torch.float32 else inputs[0].float().to(kind)  # peft's own cast, and autocast's
+        if len(shape) == 2:
+            return output + F.linear(F.linear(x, down), up)
+        return output + F.conv2d(F.conv2d(x, down, None, layer.stride, layer.padding), up)
+
+    module.register_forward_hook(beside)
+
+
+def kept(job) -> tuple[Kept, list[int]]:
+    """(what one pass of the student with the run's batch and size keeps, channels of the discriminator's features)."""
+    config, model = job.config, job.model
+    with torch.inference_mode(False), torch.enable_grad(), model_copy.attention_by(attention):
+        net = model_copy.to_trainable(hollow(model.model.diffusion_model), KINDS[config.precision])
+        net.dtype = KINDS[config.precision]
+        if config.train == "lora":
+            modules = dict(net.named_modules())
+            for name in layers.chosen(model, config.layers):
+                add_lora(modules[name], config.rank)
+        else:
+            net.requires_grad_(True)
+        base = copy.copy(model.model)
+        sampling = hollow(model.get_model_object("model_sampling"))
+        base._modules = {**model.model._modules, "diffusion_model": net, "model_sampling": sampling}
+        base.manual_cast_dtype = None
+        found, widths = watched(net)
+        with torch.autograd.graph.saved_tensors_hooks(counting(net, found), lambda nothing: nothing):
+            base.apply_model(*arguments(job), transformer_options={}, **keywords(job))
+    return found, widths
+
+
+def watched(net: nn.Module) -> tuple[Kept, list[int]]:
+    """Counts that know in which layer the pass is, and a list that fills with the widths of the blocks' outputs."""
+    found, widths = Kept(), []
+
+    def enter(layer: int) -> Callable:
+        def hook(_, inputs: tuple, named: dict) -> None:
+            found.layer = layer
+            found.inputs[layer] = sum(x.nbytes for x in (*inputs, *named.values()) if isinstance(x, Tensor))
+
+        return hook
+
+    def leave(*_) -> None:
+        found.layer = OUTSIDE
+
+    for number, layer in enumerate(architectures.layers(net)):
+        layer.register_forward_pre_hook(enter(number), with_kwargs=True)
+        layer.register_forward_hook(leave)
+    for layer in architectures.features(net):
+        layer.register_forward_hook(lambda _, __, output: widths.append(as_map(output).shape[1]))
+    return found, widths
+
+
+def counting(net: nn.Module, found: Kept) -> Callable:
+    """A hook for saved tensors that adds up their storages, each once; weights are there anyway."""
+    known = {t.untyped_storage()._cdata for t in (*net.parameters(), *net.buffers())}
+    alive = []  # so that no storage's address is used again
+
+    def pack(tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in known and not isinstance(tensor, nn.Parameter):
+            known.add(storage._cdata)
+            alive.append(storage)
+            found.saved[found.layer] = found.saved.get(found.layer, 0) + storage.nbytes()
+
+    return pack
+
+
+def arguments(job) -> tuple[Tensor, Tensor]:
+    """(y, sigma) of one micro-batch."""
+    size = (job.spec.height // 8, job.spec.width // 8)
+    channels = job.model.model.latent_format.latent_channels
+    count = job.config.batch_size
+    return torch.empty(count, channels, *size, device=META), torch.empty(count, device=META)
+
+
+def keywords(job) -> dict[str, Tensor]:
+    """The empty prompt's conditioning, as large as the batch."""
+    found = conditioning.encode_prompts(job.model, job.clip, [""], job.spec.height, job.spec.width)[0]
+    found.pop("tokens", None)
+    return {name: torch.empty(job.config.batch_size, *t.shape[1:], device=META) for name, t in found.items()}

@@ -1,0 +1,84 @@
+"""Pictures of a student in training, beside the teacher's for the same noise."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ...samplers.ddim import sample_ddim
+from ...samplers.imagine_flash import sample_imagine_flash
+from ...samplers.lcm import sample_lcm
+from ...samplers.schedule import SCHEDULES, sigmas_of
+from ...samplers.tcd import sample_tcd
+from ...training.data import join_conds
+from .. import conditioning, sampling
+
+STEPS = 4
+
+
+class Preview:
+    """The preview prompts by the sampler the student is for, from the same noise every time.
+
+    Made while the host's model and text encoder are still in memory: the teacher's row is drawn once, by the host's
+    DPM++ 2M with the data's steps and guidance. Without a VAE or prompts there are no pictures.
+    """
+
+    def __init__(self, job):
+        self.job, self.conds, self.teacher = job, [], None
+        if job.vae is None or not job.preview_prompts:
+            return
+        spec, prompts = job.spec, job.preview_prompts
+        encoded = [conditioning.encode_text(job.clip, prompt) for prompt in [*prompts, ""]]
+        size = (spec.height, spec.width)
+        self.conds = [conditioning.model_keywords(job.model, *text, *size) for text in encoded[:-1]]
+        shape = (job.model.model.latent_format.latent_channels, spec.height // 8, spec.width // 8)
+        self.noise = sampling.unit_noise(shape, job.config.seed, list(range(len(prompts))))
+        how = {"steps": spec.teacher_steps, "cfg": spec.teacher_cfg}
+        latents = sampling.draw(job.model, encoded[:-1], encoded[-1], self.noise, **how)
+        self.teacher = self.row(latents)
+
+    def picture(self, student: Callable, copy) -> Image.Image | None:
+        """The student's row under the teacher's. student(y, sigma, cond) -> x0 on the training copy."""
+        if self.teacher is None:
+            return None
+        method = self.job.method
+        steps = min(STEPS, method.most)
+        listed = next((list(found) for found in method.timesteps if len(found) == steps), None)
+        sigmas = sigmas_of(copy.sampling, listed or SCHEDULES[method.schedule](steps)).to(copy.device)
+        noise = self.noise.to(copy.device)
+        start = copy.sampling.noise_scaling(sigmas[0], noise.clone(), torch.zeros_like(noise), max_denoise=True)
+        model = Seen(partial(student, cond=join_conds(self.conds, copy.device)), copy.sampling)
+        latents = self.samplers()[method.sampler](model, start, sigmas)
+        return as_picture(torch.cat([self.teacher, self.row(self.job.model.model.process_latent_out(latents.cpu()))]))
+
+    def samplers(self) -> dict[str, Callable]:
+        seed = self.job.config.seed
+        return {
+            "lcm": partial(sample_lcm, seed=seed),
+            "tcd": partial(sample_tcd, seed=seed, eta=self.job.method.eta),
+            "ddim": sample_ddim,
+            "imagine_flash": sample_imagine_flash,
+        }
+
+    def row(self, latents: Tensor) -> Tensor:
+        """Decoded latents in the VAE's scale side by side, [h, n w, 3] in 0..1."""
+        with torch.inference_mode():
+            pixels = self.job.vae.decode(latents)
+        return torch.cat(list(pixels.clamp(0, 1).cpu()), dim=1)
+
+
+class Seen:
+    """A denoiser as a sampler sees a model."""
+
+    def __init__(self, denoise: Callable, model_sampling):
+        self.denoise, self.model_sampling = denoise, model_sampling
+
+    def __call__(self, x: Tensor, sigma: Tensor, **_) -> Tensor:
+        return self.denoise(x, sigma)
+
+
+def as_picture(pixels: Tensor) -> Image.Image:
+    """[h, w, 3] in 0..1 as a picture."""
+    return Image.fromarray((pixels * 255).round().byte().numpy())

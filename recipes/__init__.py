@@ -1,0 +1,1 @@
+"""How the shipped weights were made: a folder per weight file."""

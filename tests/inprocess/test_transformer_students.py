@@ -1,0 +1,220 @@
+"""Students of SD3 and Flux, on small random models of the host's own classes: the terms and the loop of U-Nets.
+
+The embedded host knows SD3 alone; Flux runs where its class exists (see small_models.py).
+"""
+
+import pytest
+import torch
+from fewstep.tests.helpers import small_models
+from fewstep.training import methods
+from fewstep.training.config import TrainConfig
+from fewstep.training.options import ConsistencyOptions, ScoreMethodOptions, ScoreOptions, TSCDOptions
+
+PROMPTS = ("a red apple", "a blue car, a prompt of more tokens than the other")
+SIZE = (64, 96)  # pixels, height and width: latents of 8 x 12
+LCM = ConsistencyOptions(skip=200, guidance_min=2.0, guidance_max=2.0, loss="l2")
+JUMP = ConsistencyOptions(boundary=False, end="random", skip=100, guidance_min=2.0, guidance_max=2.0)
+SCORE = ScoreOptions(timesteps=(999, 499), guidance=2.0)
+METHODS = {
+    "LCM": lambda: methods.lcm(LCM),
+    "TSCD": lambda: methods.tscd(
+        TSCDOptions(segments=(2,), phase_steps=(2,), distance=(1.0,), adversarial=(0.1,), consistency=JUMP)
+    ),
+    "DMD": lambda: methods.dmd(ScoreMethodOptions(score=SCORE, student_every=2, anchor=0.5, anchor_steps=2)),
+}
+
+
+class Text:
+    """A text encoder of the small models' widths. A prompt's length counts, as a long one's does in T5."""
+
+    def __init__(self, alike: bool = False):
+        self.alike = alike
+
+    def tokenize(self, text):
+        return text
+
+    def encode_from_tokens(self, tokens, return_pooled=True):
+        generator = torch.Generator().manual_seed(len(tokens))
+        length = 12 if self.alike or len(tokens) < 20 else 17
+        return torch.randn(1, length, 32, generator=generator), torch.randn(1, 32, generator=generator)
+
+
+@pytest.fixture(scope="module", params=["SD3", "Flux"])
+def model(request, tmp_path_factory):
+    small_models.start(tmp_path_factory.mktemp("transformer-students"))
+    made = small_models.make(request.param)
+    if made is None:
+        pytest.skip(f"this host has no {request.param}")
+    return made
+
+
+def given_data(count: int = 4):
+    """LATENT and CONDITIONING lists as the host's nodes give them; the guidance is Flux's."""
+    from fewstep.host.data import from_host
+
+    latents = torch.randn(count, 16, SIZE[0] // 8, SIZE[1] // 8, generator=torch.Generator().manual_seed(5))
+    hidden, pooled = Text().encode_from_tokens(PROMPTS[0])
+    return from_host.given([{"samples": latents}], [[[hidden, {"pooled_output": pooled, "guidance": 2.5}]]])
+
+
+def run(model, folder, method, steps=2, text=None, data=None, **options):
+    """(result, job, roles) of a few real steps through the function behind FewStepDistill."""
+    from fewstep.host import folders
+    from fewstep.host.data import dataset
+    from fewstep.host.training import roles, run
+
+    spec = dataset.DataSpec(PROMPTS, None, SIZE[1], SIZE[0], 4, 2, 2.0, given=data)
+    settings = {"batch_size": 2, "rank": 4, "alpha": 4.0, "learning_rate": 1e-2}
+    kept, make = [], roles.roles_of
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folders, "output_folder", lambda: folder / "output")
+        patch.setattr(folders, "lora_folder", lambda: folder / "loras")
+        patch.setattr(roles, "roles_of", lambda *a: kept.append(make(*a)) or kept[0])
+        with torch.inference_mode():  # as the host runs its nodes
+            config = TrainConfig(steps=steps, **{**settings, **options})
+            job = run.Job(model, text or Text(), None, spec, method, config, folder.name, [])
+            return run.distil(job), job, kept[0]
+
+
+def fixed_batch(model, count=8):
+    from fewstep.host.data import dataset
+    from fewstep.training.data import make_batch
+
+    spec = dataset.DataSpec((), None, SIZE[1], SIZE[0], 4, 2, 2.0, given=given_data())
+    examples = dataset.build(spec, dataset.Maker(model, Text(), None, 0, None))
+    return make_batch(examples, 0, 0, count, torch.device("cpu"))
+
+
+def bits(model) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
+
+
+def same(ours: dict, theirs: dict) -> bool:
+    return ours.keys() == theirs.keys() and all(torch.equal(tensor, theirs[key]) for key, tensor in ours.items())
+
+
+def student_of(model, tensors: dict):
+    """The training copy of the MODEL with the file on it, by the host's own loading."""
+    from fewstep.host import model_copy
+    from fewstep.host.loading import loras
+
+    return model_copy.TrainingCopy(loras.apply(model, None, loras.fitted(model, tensors), 1.0)[0])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_kind_of_method_trains_and_leaves_the_wire_alone(name, model, tmp_path):
+    before = bits(model)
+    result, _, _ = run(model, tmp_path, METHODS[name]())
+    assert same(bits(model), before)
+    assert len(result.metrics) == 2 and all(torch.isfinite(t).all() for t in result.tensors.values())
+    assert any(t.abs().sum() > 0 for key, t in result.tensors.items() if key.endswith("lora_up.weight"))
+    assert "activations unknown" not in result.estimate
+
+
+def test_the_loss_falls_on_a_fixed_batch(model, tmp_path, monkeypatch):
+    """LCM on the host's own latents and conditionings: the guidance that Flux reads, the pooled text of both."""
+    from fewstep.training import loop
+
+    make, seen = loop.make_batch, []
+
+    def fixed(examples, seed, start, *rest):
+        seen.append(make(examples, seed, 0, *rest))
+        return seen[-1]
+
+    monkeypatch.setattr(loop, "make_batch", fixed)
+    result, _, _ = run(model, tmp_path, METHODS["LCM"](), steps=10, data=given_data())
+    losses = [record["loss"] for record in result.metrics]
+    assert losses[-1] < 0.3 * losses[0] and torch.equal(seen[0].noise, seen[-1].noise)
+    assert seen[0].x0.shape[1] == 16 and seen[0].cond["y"].shape == (2, 32)
+    assert seen[0].cond.get("guidance", torch.tensor([2.5, 2.5])).tolist() == [2.5, 2.5]
+
+
+def test_the_file_is_the_student_that_was_trained(model, tmp_path):
+    """Every tensor is known to the host by name, and its MODEL with the file on it gives the trained student's x0."""
+    from fewstep.host import folders
+    from fewstep.host.loading import loras
+    from fewstep.nodes.load import FewStepLoadLora
+
+    result, job, roles = run(model, tmp_path, METHODS["LCM"](), steps=3, data=given_data(), learning_rate=0.1)
+    found = loras.match(model, None, loras.fitted(model, result.tensors))
+    assert not found.unmatched and found.tensors[0] == 2 * len(roles.layers)
+    batch = fixed_batch(model, 2)
+    y, sigma = batch.noise, torch.full((2,), 0.7)
+    with torch.inference_mode(False), torch.no_grad():
+        ours, plain = (roles(role, y, sigma, batch.cond) for role in ("student", "teacher"))
+        theirs = student_of(model, result.tensors).denoise(y, sigma, batch.cond)
+    assert torch.allclose(ours, theirs, atol=1e-5) and not torch.allclose(ours, plain, atol=1e-2)
+
+    folders.folder_paths.add_model_folder_path("loras", str(tmp_path / "loras"))
+    arguments = (model, result.name, 1.0, 4, 1.0)
+    patched, _, _, sigmas, cfg, text = FewStepLoadLora().load(*arguments)
+    assert patched.patches and cfg == 1 and "FewStep LCM" in text and len(sigmas) == 5 and sigmas[0] == 1
+    assert "0 not" in text and job.method.sampler in text
+
+
+def test_stopped_and_resumed_is_never_having_stopped(model, tmp_path):
+    whole, _, _ = run(model, tmp_path / "whole", METHODS["DMD"](), steps=2)
+    run(model, tmp_path / "parts", METHODS["DMD"](), steps=1)
+    parts, _, _ = run(model, tmp_path / "parts", METHODS["DMD"](), steps=2)
+    assert same(whole.tensors, parts.tensors)
+
+
+def test_checkpointing_gives_the_same_student(model, tmp_path):
+    """Also where a block adds to its inputs in place: a second run on them would be another run."""
+    plain, _, _ = run(model, tmp_path / "plain", METHODS["LCM"](), learning_rate=0.1)
+    again, _, _ = run(model, tmp_path / "again", METHODS["LCM"](), learning_rate=0.1, gradient_checkpointing=True)
+    assert all(torch.allclose(plain.tensors[key], again.tensors[key], atol=1e-6) for key in plain.tensors)
+
+
+def test_texts_of_unequal_length_weigh_what_they_weigh_alone(model):
+    """A repeated text would pull more of the joint attention; so would zeros behind it."""
+    from fewstep.host import conditioning, model_copy
+    from fewstep.training.data import join_conds
+
+    copy, conds = model_copy.TrainingCopy(model), conditioning.encode_prompts(model, Text(), list(PROMPTS), *SIZE)
+    assert [cond["c_crossattn"].shape[1] for cond in conds] == [12, 17]
+    y, sigma = torch.randn(2, 16, 8, 12, generator=torch.Generator().manual_seed(0)), torch.tensor([0.9, 0.5])
+    with torch.inference_mode(False), torch.no_grad():
+        together = copy.denoise(y, sigma, join_conds(conds, torch.device("cpu")))
+        alone = [copy.denoise(y[i : i + 1], sigma[i : i + 1], conds[i]) for i in range(2)]
+        padded = join_conds([{k: v for k, v in c.items() if k != "tokens"} for c in conds], torch.device("cpu"))
+        repeated = copy.denoise(y, sigma, padded)
+    assert torch.allclose(together, torch.cat(alone), atol=1e-5)
+    assert not torch.allclose(repeated, torch.cat(alone), atol=1e-4)
+
+
+def test_the_sigmas_of_training_are_those_of_sampling(model):
+    """The model's own shift is in both: time (t + 1) / 1000 is bent, and t = 999 is pure noise."""
+    from fewstep.host import model_copy
+    from fewstep.samplers.schedule import sigmas_of
+
+    copy = model_copy.TrainingCopy(model)
+    listed = sigmas_of(copy.sampling, [999, 759, 499, 259])
+    assert torch.equal(copy.sigmas()[[999, 759, 499, 259]], listed[:-1]) and listed[0] == 1
+    table = model.get_model_object("model_sampling").sigmas  # the host's own, evenly spaced in time
+    assert torch.allclose(listed[2], table[len(table) // 2 - 1], atol=1e-5) and abs(float(listed[2]) - 0.5) > 0.1
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_memory_is_estimated_before_a_run(precision, model):
+    """Within 15 % of what autograd keeps of a real pass, and less where the blocks are recomputed."""
+    from fewstep.host.data import dataset
+    from fewstep.host.training import activations, run
+    from test_estimate import really_kept
+
+    spec = dataset.DataSpec(PROMPTS, None, *SIZE, 4, 2, 2.0)
+    config = TrainConfig(batch_size=3, rank=4, alpha=4.0, precision=precision)
+    job = run.Job(model, Text(), None, spec, METHODS["LCM"](), config, "estimate", [])
+    kept, widths = activations.kept(job)
+    assert kept.bytes(False) == pytest.approx(really_kept(job), rel=0.15)
+    assert kept.bytes(True) < kept.bytes(False) and len(widths) == 2
+
+
+def test_what_cannot_be_trained_is_refused_before_anything_is_drawn(model, tmp_path, monkeypatch):
+    """Whole transformers, and networks with these blocks over the latents of videos (HunyuanVideo)."""
+    with pytest.raises(ValueError, match="SD3 and Flux train as LoRAs: set train to lora"):
+        run(model, tmp_path, METHODS["LCM"](), train="full")
+    monkeypatch.setattr(model.model.latent_format, "latent_dimensions", 3, raising=False)
+    with pytest.raises(ValueError, match="no U-Net of SD1.5, SD2 or SDXL and no transformer of SD3 or Flux"):
+        run(model, tmp_path, METHODS["LCM"]())
+    assert not list(tmp_path.rglob("latents-*"))

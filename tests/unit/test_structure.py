@@ -1,0 +1,112 @@
+"""The architecture, enforced: who may import whom, how large a file and a function may grow, what is never used."""
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("nodes", "host", "samplers", "weights", "training", "launcher")
+# Imports point downward only.
+MAY_IMPORT = {
+    "samplers": set(),
+    "weights": set(),
+    "training": {"samplers", "weights"},
+    "host": {"samplers", "weights", "training"},
+    "nodes": {"host", "samplers", "weights", "training"},
+    "launcher": set(),
+}
+HOST_MODULES = {"comfy", "folder_paths", "latent_preview", "nodes", "server", "execution", "comfy_extras", "comfy_api"}
+THIRD_PARTY = {
+    "samplers": {"torch"},
+    "weights": {"torch", "safetensors"},
+    "training": {"torch", "peft", "kornia", "bitsandbytes"},
+}
+STANDARD = set(__import__("sys").stdlib_module_names)
+FILES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
+CODE = [
+    *FILES,
+    *(file for room in ("benchmarks", "recipes", "tools") for file in sorted((ROOT / room).rglob("*.py"))),
+    ROOT / "run.py",
+    ROOT / "bootstrap.py",
+    ROOT / "__init__.py",
+]
+
+
+def name(file: Path) -> str:
+    return file.relative_to(ROOT).as_posix()
+
+
+def imports(file: Path):
+    """(level, module, line) of every import of a file, those inside functions too."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((0, alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names = [alias.name for alias in node.names] if node.module is None else [node.module]
+            yield from ((node.level, module, node.lineno) for module in names)
+
+
+@pytest.mark.parametrize("file", FILES, ids=name)
+def test_imports_point_downward(file):
+    package = file.relative_to(ROOT).parts[0]
+    depth = len(file.relative_to(ROOT).parts) - 1
+    for level, module, line in imports(file):
+        first = module.split(".")[0]
+        if level == depth + 1:  # out of the package, to a sibling
+            assert first in MAY_IMPORT[package], f"{name(file)}:{line} imports {first}"
+        elif level == 0:
+            assert first != "fewstep", f"{name(file)}:{line}: inside the pack imports are relative"
+            assert package == "host" or package == "launcher" or first not in HOST_MODULES, (
+                f"{name(file)}:{line}: {first}"
+            )
+            allowed = THIRD_PARTY.get(package)
+            assert allowed is None or first in allowed | STANDARD, f"{name(file)}:{line} needs {first}"
+
+
+@pytest.mark.parametrize("file", CODE, ids=name)
+def test_files_and_functions_stay_small(file):
+    text = file.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 300, "two ideas share a room"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name != "INPUT_TYPES":
+            assert node.end_lineno - node.lineno < 60, f"{node.name} is {node.end_lineno - node.lineno + 1} lines long"
+
+
+@pytest.mark.parametrize("file", FILES, ids=name)
+def test_no_code_from_files_no_shell_and_no_swallowed_exception(file):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in ("eval", "exec", "compile", "__import__"), f"{name(file)}:{node.lineno}"
+        if isinstance(node, ast.keyword) and node.arg == "shell":
+            raise AssertionError(f"{name(file)}:{node.value.lineno} uses a shell")
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None, f"{name(file)}:{node.lineno}: a bare except"
+    assert not {"pickle", "dill", "marshal"} & {module for _, module, _ in imports(file)}
+
+
+@pytest.mark.parametrize("package", ["samplers", "weights", "training"])
+def test_the_mathematics_needs_no_host_and_no_heavy_import(package):
+    """peft is loaded when a LoRA is made, not when the module is imported."""
+    code = (
+        "import sys, importlib, pkgutil; import bootstrap; bootstrap.register();"
+        f"p = importlib.import_module('fewstep.{package}');"
+        f"[importlib.import_module('fewstep.{package}.' + m.name) for m in pkgutil.iter_modules(p.__path__)];"
+        "heavy = {'comfy', 'peft', 'transformers', 'accelerate', 'kornia', 'matplotlib'} & set(sys.modules);"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([__import__("sys").executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_requirements_pin_nothing_the_host_owns():
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    wanted = [line for line in lines if line and not line.startswith("#")]
+    assert all(">=" in line and "==" not in line for line in wanted)
+    assert not {line.split(">")[0].strip() for line in wanted} & {"torch", "numpy", "transformers", "torchvision"}
+
+
+def test_committed_weights_are_small():
+    for file in (ROOT / "assets").rglob("*.safetensors"):
+        assert file.stat().st_size < 25 * 2**20, name(file)

@@ -1,0 +1,1 @@
+"""Writers of files that the repository holds."""

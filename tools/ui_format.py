@@ -1,0 +1,194 @@
+"""Turn a workflow of the API format into the format users open in the page (positions, sockets, positional widgets).
+
+Run it after changing workflows/api (`python tools/ui_format.py`): it starts the host, asks it for its nodes, and writes
+workflows/*.json. A test checks that both folders agree. A node's `_meta.note` becomes a Note left of the graph.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from . import family_workflows
+
+ROOT = Path(__file__).resolve().parent.parent
+STOCK_ONLY = {"base_text_to_image"}  # for the demo; users have the host's own template
+NEWER_NODES = ROOT / "tests" / "newer_nodes.json"  # nodes the embedded host lacks, as a newer one describes them
+WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+WIDTH, HEIGHT_OF_ROW, ROWS_OF_TEXT, GAP = 320, 26, 4, 60
+NOTE_WIDTH, NOTE_LETTERS, NOTE_LINE = 440, 54, 19
+
+
+def api_files() -> list[Path]:
+    """Every workflow in the API format: the tiny base's, and those for published files."""
+    return [*sorted((ROOT / "workflows" / "api").glob("*.json")), *sorted(family_workflows.FOLDER.glob("*.json"))]
+
+
+def twin_of(file: Path) -> Path:
+    """The page's file of an API workflow."""
+    family = file.parent == family_workflows.FOLDER
+    return ROOT / "workflows" / (f"family_{file.name}" if family else file.name)
+
+
+def nodes_for(file: Path, object_info: dict) -> dict:
+    """object_info, completed from a newer host's where the workflow wants one and this host is too old for it."""
+    if file.stem not in family_workflows.UPSTREAM or "FluxGuidance" in object_info:
+        return object_info
+    return {**object_info, **json.loads(NEWER_NODES.read_text(encoding="utf-8"))}
+
+
+def inputs_of(info: dict) -> dict[str, list]:
+    """{name: [type, options]} of a node, required ones first, in the node's own order."""
+    return {**info["input"].get("required", {}), **info["input"].get("optional", {})}
+
+
+def options_of(spec: list) -> dict:
+    return spec[1] if len(spec) > 1 else {}
+
+
+def choices_of(spec: list) -> list | None:
+    """What a list widget offers; None for others. Newer nodes say "COMBO" and put the list into the options."""
+    if isinstance(spec[0], list):
+        return spec[0]
+    return options_of(spec).get("options") if spec[0] == "COMBO" else None
+
+
+def is_widget(spec: list) -> bool:
+    """A value with a place in widgets_values. A forced input is one too: old pages make a widget of it and convert it,
+    and newer ones drop the surplus value where the count says that it is there.
+    """
+    return isinstance(spec[0], list) or spec[0] in WIDGETS
+
+
+def is_forced(spec: list) -> bool:
+    return bool(options_of(spec).get("forceInput"))
+
+
+def is_link(value) -> bool:
+    return isinstance(value, list)
+
+
+def depth(workflow: dict, key: str) -> int:
+    """Columns from the left: one more than the deepest node that feeds this one."""
+    feeding = [value[0] for value in workflow[key]["inputs"].values() if is_link(value)]
+    return 1 + max((depth(workflow, source) for source in feeding), default=-1)
+
+
+def widget_values(specs: dict, values: dict) -> list:
+    """Positional widget values; a linked or forced one keeps its default, a seed is followed by its control."""
+    found = []
+    for name, spec in specs.items():
+        if not is_widget(spec):
+            continue
+        options, choices = options_of(spec), choices_of(spec)
+        default = options.get("default", choices[0] if choices else "" if is_forced(spec) else None)
+        value = values.get(name, default)
+        found.append(default if is_link(value) else value)
+        if options.get("control_after_generate") or name in ("seed", "noise_seed") and spec[0] == "INT":
+            found.append("fixed")
+    return found
+
+
+def height_of(specs: dict, sockets: int, widgets: int) -> int:
+    """Pixels: sockets above widgets, and a text field is higher than a line."""
+    fields = sum(bool(options_of(spec).get("multiline")) for spec in specs.values() if is_widget(spec))
+    return 40 + HEIGHT_OF_ROW * (sockets + widgets + (ROWS_OF_TEXT - 1) * fields)
+
+
+def note_node(key: int, text: str) -> dict:
+    """The page's own Note, left of everything."""
+    lines = sum(-(-max(len(line), 1) // NOTE_LETTERS) for line in text.split("\n"))
+    return {
+        "id": key,
+        "type": "Note",
+        "pos": [-NOTE_WIDTH - GAP, 0],
+        "size": [NOTE_WIDTH, 60 + NOTE_LINE * lines],
+        "flags": {},
+        "order": 0,
+        "mode": 0,
+        "inputs": [],
+        "outputs": [],
+        "properties": {"text": ""},
+        "widgets_values": [text],
+        "color": "#432",
+        "bgcolor": "#653",
+    }
+
+
+def to_ui(workflow: dict, object_info: dict) -> dict:
+    """The whole conversion. object_info is the host's answer to /object_info."""
+    nodes, links, columns = [], [], {}
+    for order, (key, node) in enumerate(sorted(workflow.items(), key=lambda item: depth(workflow, item[0]))):
+        info = object_info[node["class_type"]]
+        specs, column = inputs_of(info), depth(workflow, key)
+        sockets = []
+        for name, spec in specs.items():
+            value = node["inputs"].get(name)
+            if is_widget(spec) and not is_link(value) and not is_forced(spec):
+                continue
+            kind = "COMBO" if choices_of(spec) is not None else spec[0]
+            socket = {"name": name, "type": kind, "link": None}
+            if is_widget(spec):
+                socket["widget"] = {"name": name}
+            if is_link(value):
+                source = object_info[workflow[value[0]]["class_type"]]
+                socket["link"] = len(links) + 1
+                socket["type"] = source["output"][value[1]] if kind == "COMBO" else kind
+                links.append([len(links) + 1, int(value[0]), value[1], int(key), len(sockets), socket["type"]])
+            sockets.append(socket)
+        widgets = widget_values(specs, node["inputs"])
+        height = height_of(specs, max(len(sockets), len(info["output"])), len(widgets))
+        top = columns.get(column, 0)
+        columns[column] = top + height + GAP
+        outputs = [{"name": n, "type": t, "links": []} for n, t in zip(info["output_name"], info["output"])]
+        nodes.append(
+            {
+                "id": int(key),
+                "type": node["class_type"],
+                "pos": [column * (WIDTH + GAP), top],
+                "size": [WIDTH, height],
+                "flags": {},
+                "order": order,
+                "mode": 0,
+                "inputs": sockets,
+                "outputs": outputs,
+                "properties": {"Node name for S&R": node["class_type"]},
+                "widgets_values": widgets,
+            }
+        )
+    return assembled(nodes, links, [node["_meta"]["note"] for node in workflow.values() if "_meta" in node])
+
+
+def assembled(nodes: list[dict], links: list[list], notes: list[str]) -> dict:
+    """The page's file: each output knows its links, and the notes stand beside."""
+    by_id = {node["id"]: node for node in nodes}
+    for link in links:
+        by_id[link[1]]["outputs"][link[2]]["links"].append(link[0])
+    last = max(by_id)
+    return {
+        "last_node_id": last + len(notes),
+        "last_link_id": len(links),
+        "nodes": [*nodes, *(note_node(last + 1 + i, text) for i, text in enumerate(notes))],
+        "links": links,
+        "groups": [],
+        "config": {},
+        "extra": {},
+        "version": 0.4,
+    }
+
+
+def main() -> None:
+    """Write the twin of every API workflow that shows our nodes."""
+    sys.path.insert(0, str(ROOT))
+    from ..launcher import server
+
+    with server.host(workdir=tempfile.mkdtemp(prefix="fewstep-ui-")) as host:
+        object_info = host.client().object_info()
+    for file in api_files():
+        if file.stem not in STOCK_ONLY:
+            twin = to_ui(json.loads(file.read_text(encoding="utf-8")), nodes_for(file, object_info))
+            twin_of(file).write_text(json.dumps(twin, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""The score difference of SwiftBrush (VSD) and DMD, and the critic that estimates the student's score."""
+
+import torch
+from torch import Tensor
+
+from ..samplers.schedule import expand
+from .adversarial import discriminate, generator_loss
+from .batch import DROP, TIME, Batch
+from .distances import distance
+from .options import ScoreOptions
+from .path import Path
+from .rollout import rollout, student_step
+from .teacher import guided
+
+
+def made(roles, path: Path, batch: Batch, options) -> Tensor:
+    """The student's x0 at one of its timesteps, reached by its own steps; only the last one carries gradient."""
+    index, t = student_step(batch, options.timesteps)
+    how = "fresh" if options.stochastic else "corrected"
+    y = rollout(roles, path, batch, options.timesteps, index, how)
+    return roles("student", y, path.sigma(t), batch.cond)
+
+
+def score_gradient(roles, path: Path, batch: Batch, x0: Tensor, options: ScoreOptions) -> Tensor:
+    """d KL / d x0 up to the weight: fake minus real prediction of the same noised x0.
+
+    vsd: s^2 (eps_real - eps_fake) = a s (x0_fake - x0_real);  dmd: (x0_fake - x0_real) / mean |x0 - x0_real|.
+    """
+    t = options.t_min + batch.randint(TIME, options.t_max - options.t_min + 1)
+    y, sigma = path.noise(x0, batch.fresh("score"), t), path.sigma(t)
+    real = guided(roles, "teacher", y, sigma, batch, options.guidance)
+    fake = guided(roles, "critic", y, sigma, batch, options.critic_guidance)
+    if options.weight == "vsd":
+        a, s = path.coefficients(t)
+        return expand(a * s, x0) * (fake - real)
+    scale = (x0 - real).double().abs().mean(dim=tuple(range(1, x0.ndim)), keepdim=True).clamp(min=1e-6)
+    return ((fake - real).double() / scale).to(x0.dtype)
+
+
+def distribution_matching(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[Tensor, dict]:
+    """0.5 || x0 - sg(x0 - g) ||^2, whose gradient with respect to x0 is g / n; + weight adversarial (DMD2)."""
+    x0 = made(roles, path, batch, options)
+    with torch.no_grad():
+        gradient = score_gradient(roles, path, batch, x0.detach(), options)
+    loss = 0.5 * (x0 - (x0 - gradient).detach()).square().mean()
+    fooling, logs = generator_loss(roles, path, batch, x0, batch.clean, path.timesteps, options.adversarial)
+    return loss + fooling, {"score": gradient.square().mean().sqrt(), "made_std": x0.detach().std(), **logs}
+
+
+def made_pair(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[Tensor, Tensor, Tensor]:
+    """(the student's pictures, the data's, t = -1), for a discriminator on the frozen teacher."""
+    return made(roles, path, batch, options), batch.x0, batch.clean
+
+
+def denoising(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[Tensor, dict]:
+    """The critic learns the student's pictures: || eps - eps_critic ||^2, some of them under the empty prompt.
+
+    As a discriminator (DMD2) it also learns to tell them from the data's, by heads on its own features.
+    """
+    with torch.no_grad():
+        x0 = made(roles, path, batch, options)
+    t = batch.randint(TIME, path.timesteps)
+    y = path.noise(x0, batch.fresh("denoise"), t)
+    drop = batch.uniform[:, DROP] < options.drop
+    cond = {name: torch.where(expand(drop, value), batch.uncond[name], value) for name, value in batch.cond.items()}
+    a, s = path.coefficients(t)
+    per_x0 = 1 / s if path.flow else a / s  # error of v (flow) or eps (VP) by error of x0
+    if options.critic_weight == "vsd":
+        per_x0 = a * per_x0
+    error = expand(per_x0, x0) * (roles("critic", y, path.sigma(t), cond) - x0)
+    loss = error.square().mean()
+    logs = {"critic": loss.detach()}
+    if options.adversarial and options.features == "critic":
+        pair = (x0, batch.x0, batch.clean)
+        judged, found = discriminate(roles, path, batch, lambda *_: pair, path.timesteps)
+        loss, logs = loss + options.judging * judged, logs | found
+    return loss, logs
+
+
+def to_pictures(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[Tensor, dict]:
+    """Regularisation to given pictures: || x0_student(q(x0, eps, t)) - x0 ||^2 at the student's first timestep.
+
+    SwiftBrush v2 keeps 5 % of such data ("Ours*") without saying how; DMD's pairs need a teacher's noise for each.
+    """
+    t = torch.full_like(batch.clean, options.timesteps[0])
+    x0 = roles("student", path.noise(batch.x0, batch.noise, t), path.sigma(t), batch.cond)
+    loss = distance(x0, batch.x0, "l2")
+    return loss, {"to_pictures": loss.detach()}
