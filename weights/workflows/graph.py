@@ -27,7 +27,7 @@ class Node:
 
     @property
     def name(self) -> str:
-        return f'{self.kind} {self.id}' + (f' "{self.title}"' if self.title and self.title != self.kind else "")
+        return f"{self.kind} {self.id}" + (f' "{self.title}"' if self.title and self.title != self.kind else "")
 
 
 Graph = dict[str, Node]
@@ -52,7 +52,7 @@ def from_data(data: Any) -> Graph:
     data = data["prompt"] if isinstance(data, dict) and isinstance(data.get("prompt"), dict) else data
     if isinstance(data, dict) and data and all(isinstance(n, dict) and "class_type" in n for n in data.values()):
         return {str(key): api_node(str(key), node) for key, node in data.items()}
-    raise ValueError("is no workflow: neither nodes of the page nor class_type of the API. Save it with Save or Export.")
+    raise ValueError("is no workflow: it has neither the page's nodes nor the API's class_type. Save it again.")
 
 
 def api_node(key: str, node: dict) -> Node:

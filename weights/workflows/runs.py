@@ -1,72 +1,36 @@
-"""Every sampling in a workflow: its model's files and shift, its sampler, steps, schedule or sigmas, and cfg."""
+"""Every sampling in a workflow: as it stands, with its switches turned, and in the parts that are bypassed."""
 
 import itertools
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
-from .graph import BYPASSED, MUTED, Graph, Link, Node
-from .values import DEPTH, World, output_of, passed_on, switches, value_of
+from .graph import BYPASSED, MUTED, Graph, Node
+from .readers import READERS, Run
+from .values import World, switches, value_of
 
-WEIGHTS = re.compile(r"\.(safetensors|sft|gguf|ckpt|pth?|bin)$", re.IGNORECASE)
-SAMPLERS = ("KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced", "FewStepKSampler")
-SHIFTS = {  # nodes that set the model's sampling: the widget with the shift
-    "ModelSamplingSD3": "shift",
-    "ModelSamplingAuraFlow": "shift",
-    "MiniMaxH3SigmaShift": "shift",
-    "ModelSamplingFlux": "max_shift",
-    "ModelSamplingLTXV": "max_shift",
-}
-SAMPLER_CLASSES = {  # the host's sampler nodes with options of their own: the name of the sampler they build
-    "SamplerEulerAncestral": "euler_ancestral",
-    "SamplerEulerAncestralCFGPP": "euler_ancestral_cfg_pp",
-    "SamplerLCM": "lcm",
-    "SamplerARVideo": "ar_video",
-    "SamplerER_SDE": "er_sde",
-}
-
-
-@dataclass(frozen=True)
-class File:
-    """A weight file on a sampling's model: a LoRA with its strength, or the model itself."""
-
-    name: str
-    node: str
-    lora: bool
-    strength: float | None = 1.0
-
-
-@dataclass(frozen=True)
-class Run:
-    """One sampling. None: only a run can tell. sigmas: exact, where the workflow writes them."""
-
-    node: str
-    files: tuple[File, ...] = ()
-    shift: float | None = None
-    shift_node: str = ""
-    sampler: str | None = None
-    schedule: str | None = None
-    steps: int | None = None
-    sigmas: tuple[float, ...] = ()
-    part: tuple[int, int] | None = None  # steps of them that are taken, where not all
-    cfg: float | None = None
-    denoise: float | None = 1.0
-    ours: bool = False  # sampler and sigmas come from a FewStep loader, made for the file
-    world: World = field(default_factory=dict)
-    switched: tuple[str, ...] = ()  # titles of the switches to be set for it
+BYPASSED_PART = "its bypassed nodes on"
 
 
 def runs(graph: Graph) -> list[Run]:
-    """The samplings as the workflow stands, then those that its switches allow besides."""
-    nodes = [node for node in graph.values() if node.kind in SAMPLERS and node.mode not in (MUTED, BYPASSED)]
+    """The samplings as the workflow stands, those that its switches allow besides, those that are bypassed whole."""
+    found = active_runs(graph)
+    revived = {key: replace(node, mode=0) if node.mode == BYPASSED else node for key, node in graph.items()}
+    asleep = [node for node in graph.values() if node.kind in READERS and node.mode == BYPASSED]
+    for node in asleep:
+        found.append(replace(READERS[node.kind](revived, node, {}), switched=(BYPASSED_PART,)))
+    return found
+
+
+def active_runs(graph: Graph) -> list[Run]:
+    nodes = [node for node in graph.values() if node.kind in READERS and node.mode not in (MUTED, BYPASSED)]
     found: list[Run] = []
+    seen: set[Run] = set()
     for world, titles in worlds(graph):
         for node in nodes:
-            run = run_of(graph, node, world)
-            same = replace(run, world={}, switched=())
-            if all(same != replace(other, world={}, switched=()) for other in found):
-                found.append(replace(run, world=world, switched=titles))
+            run = READERS[node.kind](graph, node, world)
+            if run not in seen:
+                seen.add(run)
+                found.append(replace(run, switched=titles))
     return found
 
 
@@ -82,131 +46,3 @@ def worlds(graph: Graph) -> Iterator[tuple[World, tuple[str, ...]]]:
 
 def is_set(graph: Graph, node: Node) -> bool:
     return value_of(graph, node, "value" if node.kind == "PrimitiveBoolean" else "switch", {}) is True
-
-
-def run_of(graph: Graph, node: Node, world: World) -> Run:
-    """A sampler node's settings in one world of switches."""
-    read = READERS[node.kind]
-    return read(graph, node, world)
-
-
-def k_sampler(graph: Graph, node: Node, world: World) -> Run:
-    """KSampler, KSamplerAdvanced and FewStepKSampler: all in one node."""
-
-    def get(name: str) -> Any:
-        return value_of(graph, node, name, world)
-
-    run = on_model(graph, node, world, Run(node.name, steps=get("steps"), cfg=get("cfg")))
-    if node.kind == "FewStepKSampler":
-        return replace(run, sampler=get("method"), schedule="fewstep", denoise=get("denoise"))
-    run = replace(run, sampler=get("sampler_name"), schedule=get("scheduler"))
-    if node.kind == "KSampler":
-        return replace(run, denoise=get("denoise"))
-    start, end = get("start_at_step"), get("end_at_step")
-    whole = start == 0 and isinstance(end, int) and isinstance(run.steps, int) and end >= run.steps
-    known = isinstance(start, int) and isinstance(end, int) and isinstance(run.steps, int)
-    return replace(run, part=(start, min(end, run.steps)) if known and not whole else None)
-
-
-def custom(graph: Graph, node: Node, world: World) -> Run:
-    """SamplerCustom: sampler and sigmas come by wire."""
-    run = on_model(graph, node, world, Run(node.name, cfg=value_of(graph, node, "cfg", world)))
-    return with_sigmas(graph, node, world, with_sampler(graph, node, world, run))
-
-
-def advanced(graph: Graph, node: Node, world: World) -> Run:
-    """SamplerCustomAdvanced: the model and cfg are in its guider."""
-    guider = follow(graph, node.links.get("guider"), world)
-    run = Run(node.name)
-    if guider:
-        cfg = 1.0 if guider[0].kind == "BasicGuider" else value_of(graph, guider[0], "cfg", world)
-        cfg = value_of(graph, guider[0], "cfg_conds", world) if guider[0].kind == "DualCFGGuider" else cfg
-        run = on_model(graph, guider[0], world, replace(run, cfg=cfg))
-    return with_sigmas(graph, node, world, with_sampler(graph, node, world, run))
-
-
-READERS = {
-    "KSampler": k_sampler,
-    "KSamplerAdvanced": k_sampler,
-    "FewStepKSampler": k_sampler,
-    "SamplerCustom": custom,
-    "SamplerCustomAdvanced": advanced,
-}
-
-
-def follow(graph: Graph, link: Link | None, world: World) -> tuple[Node, int] | None:
-    """The node at a link's start and its output, past switches, reroutes and bypassed nodes."""
-    for _ in range(DEPTH):
-        node = graph.get(link[0]) if link else None
-        if node is None:
-            return None
-        if node.kind not in ("ComfySwitchNode", "Reroute") and node.mode not in (MUTED, BYPASSED):
-            return node, link[1]
-        link = passed_on(graph, link, world)
-    return None
-
-
-def on_model(graph: Graph, node: Node, world: World, run: Run) -> Run:
-    """The files, and the shift nearest to the sampler, on the way up a node's model."""
-    files: list[File] = []
-    found = follow(graph, node.links.get("model"), world)
-    for _ in range(DEPTH):
-        if found is None:
-            break
-        node = found[0]
-        files += files_of(graph, node, world)
-        if node.kind in SHIFTS and not run.shift_node:
-            run = replace(run, shift=value_of(graph, node, SHIFTS[node.kind], world), shift_node=node.kind)
-        found = follow(graph, node.links.get("model"), world)
-    return replace(run, files=tuple(files))
-
-
-def files_of(graph: Graph, node: Node, world: World) -> Iterator[File]:
-    """Weight files that a node on the model's way names: LoRAs where a model comes in, else the model."""
-    lora = "model" in node.links
-    strength = next((name for name in ("strength_model", "strength") if name in (*node.values, *node.links)), None)
-    for name in dict.fromkeys((*node.values, *node.links)):
-        value = value_of(graph, node, name, world)
-        if isinstance(value, dict) and isinstance(value.get("lora"), str) and value.get("on", True):
-            yield File(value["lora"], node.name, True, value.get("strength", 1.0))
-        elif isinstance(value, str) and WEIGHTS.search(value):
-            yield File(value, node.name, lora, value_of(graph, node, strength, world) if strength else 1.0)
-
-
-def with_sampler(graph: Graph, node: Node, world: World, run: Run) -> Run:
-    """Adds the sampler's name."""
-    found = follow(graph, node.links.get("sampler"), world)
-    if not found:
-        return run
-    kind = found[0].kind
-    if kind.startswith("FewStepLoad"):
-        return replace(run, sampler="fewstep", ours=True)
-    name = "method" if kind == "FewStepSampler" else "sampler_name"
-    return replace(run, sampler=SAMPLER_CLASSES.get(kind) or value_of(graph, found[0], name, world) or kind)
-
-
-def with_sigmas(graph: Graph, node: Node, world: World, run: Run) -> Run:
-    """Adds schedule and steps, or exact sigmas, and the part of them that is taken."""
-    found = follow(graph, node.links.get("sigmas"), world)
-    if not found:
-        return run
-    node, output = found
-    if node.kind in ("SplitSigmas", "SetFirstSigma"):
-        run = with_sigmas(graph, node, world, run)
-        step = value_of(graph, node, "step", world)
-        if node.kind == "SplitSigmas" and isinstance(step, int) and isinstance(run.steps, int):
-            return replace(run, part=(0, step) if output == 0 else (step, run.steps))
-        return run
-    if node.kind == "ManualSigmas":
-        sigmas = numbers(value_of(graph, node, "sigmas", world))
-        return replace(run, sigmas=sigmas, steps=max(len(sigmas) - 1, 0) or None, schedule="manual")
-    if node.kind.startswith("FewStepLoad"):
-        return replace(run, schedule="fewstep", steps=value_of(graph, node, "steps", world))
-    schedule = value_of(graph, node, "scheduler", world) or value_of(graph, node, "schedule", world) or node.kind
-    denoise = value_of(graph, node, "denoise", world) if "denoise" in (*node.values, *node.links) else 1.0
-    return replace(run, schedule=schedule, steps=value_of(graph, node, "steps", world), denoise=denoise)
-
-
-def numbers(text: Any) -> tuple[float, ...]:
-    """The figures of a list of sigmas written as text."""
-    return tuple(map(float, re.findall(r"-?\d+(?:\.\d+)?(?:e-?\d+)?", text))) if isinstance(text, str) else ()

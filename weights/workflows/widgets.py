@@ -38,7 +38,7 @@ WIDGETS = {
     "ModelSamplingFlux": ("max_shift", "base_shift", "width", "height"),
     "ModelSamplingLTXV": ("max_shift", "base_shift"),
     "ModelSamplingDiscrete": ("sampling", "zsnr"),
-    "MiniMaxH3SigmaShift": ("shift", "audio_shift"),
+    "MiniMaxH3SigmaShift": ("shift_video", "shift_audio"),
     "LoraLoader": ("lora_name", "strength_model", "strength_clip"),
     "LoraLoaderModelOnly": ("lora_name", "strength_model"),
     "UNETLoader": ("unet_name", "weight_dtype"),
