@@ -47,8 +47,8 @@ class FewStepMethodImagineFlash:
 # What SwiftBrush and DMD have in common.
 REAL, FAKE = "cfg of the real score (the teacher).", "cfg of the fake score (the critic)."
 EVERY, CRITIC = "Critic turns per student turn.", "Learning rate of the critic's LoRA."
-MSE = "Weight of an MSE to the teacher's own picture of the same noise. Costs anchor_steps passes."
-ANCHOR, ANCHOR_STEPS = number(0.0, WEIGHT, MSE), whole(8, 50, "DDIM steps of that picture.")
+MSE = "Weight of an MSE to the teacher's own picture of the same noise. Costs regression_steps passes."
+REGRESSION, REGRESSION_STEPS = number(0.0, WEIGHT, MSE), whole(8, 50, "DDIM steps of that picture.")
 PICTURES = number(0.0, WEIGHT, "Weight of regularisation to the data's pictures.")
 
 
@@ -70,8 +70,8 @@ class FewStepMethodSwiftBrush:
                 "critic_guidance": number(4.5, GUIDANCE, FAKE),
                 "student_every": whole(1, 100, EVERY),
                 "critic_rate": rate(1e-3, CRITIC),
-                "anchor": ANCHOR,
-                "anchor_steps": ANCHOR_STEPS,
+                "regression_weight": REGRESSION,
+                "regression_steps": REGRESSION_STEPS,
                 "pictures": PICTURES,
             }
         }
@@ -98,7 +98,7 @@ class FewStepMethodDMD:
     def INPUT_TYPES(cls):
         steps = "The student's steps: 999, 800 (Hyper-SD's U-Net), or 999, 749, 499, 249."
         against = "Weight of the adversarial loss against the data's pictures. DMD2: 0.001-0.005. 0: prompts alone."
-        judging = "Weight of telling pictures apart in the critic's loss; for heads on the critic. DMD2: 0.01."
+        telling = "Weight of telling pictures apart in the critic's loss; for heads on the critic. DMD2: 0.01."
         return {
             "required": {
                 "timesteps": text("999", steps),
@@ -106,23 +106,27 @@ class FewStepMethodDMD:
                 "critic_guidance": number(1.0, GUIDANCE, FAKE),
                 "student_every": whole(5, 100, EVERY),
                 "critic_rate": rate(1e-4, CRITIC),
-                "anchor": ANCHOR,
-                "anchor_steps": ANCHOR_STEPS,
+                "regression_weight": REGRESSION,
+                "regression_steps": REGRESSION_STEPS,
                 "pictures": PICTURES,
             },
             "optional": {  # added later: graphs saved before have no value for it
                 "adversarial": number(0.0, WEIGHT, against),
                 "features": (["critic", "teacher"], {"tooltip": "What the discriminator looks at. DMD2: its critic."}),
-                "judging": number(0.01, WEIGHT, judging),
+                "discriminator_weight": number(0.01, WEIGHT, telling),
             },
         }
 
-    def build(self, timesteps, guidance, critic_guidance, adversarial=0.0, features="critic", judging=0.01, **options):
+    def build(self, timesteps, student_every, critic_rate, regression_weight, regression_steps, pictures, **score):
         def make():
             steps = numbers(timesteps, int, "DMD", "timesteps")
-            judge = {"adversarial": adversarial, "features": features, "judging": judging}
-            score = ScoreOptions(timesteps=steps, guidance=guidance, critic_guidance=critic_guidance, **judge)
-            return methods.dmd(ScoreMethodOptions(score=score, **options))
+            options = {
+                "regression_weight": regression_weight,
+                "regression_steps": regression_steps,
+                "pictures": pictures,
+            }
+            turns = {"student_every": student_every, "critic_rate": critic_rate}
+            return methods.dmd(ScoreMethodOptions(score=ScoreOptions(timesteps=steps, **score), **turns, **options))
 
         return built("FewStepMethodDMD", make)
 

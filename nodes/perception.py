@@ -1,4 +1,4 @@
-"""Learning from the masks of pictures: what judges them, and a method that listens."""
+"""Learning from the masks of pictures: what scores them, and a method that listens."""
 
 from ..host.rewards import clip, mask_rcnn
 from ..training.checks import require
@@ -12,7 +12,7 @@ CRITIC = "FEWSTEP_CRITIC"
 class FewStepCriticMaskRCNN:
     TITLE = "FewStep Critic Mask R-CNN"
     DESCRIPTION = (
-        "Mask R-CNN of torchvision, from your own file, as a judge of what stands where: its training losses on the "
+        "Mask R-CNN of torchvision, from your own file, on what stands where: its training losses on the "
         "student's picture, with the data's masks as truth. Hyper-SD does the same with SOLO."
     )
     CATEGORY = "FewStep/training"

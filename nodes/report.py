@@ -14,7 +14,7 @@ def smooth(values: list[float], window: int = 25) -> list[float]:
     return [float(sums[i + 1] - sums[max(i + 1 - window, 0)]) / min(i + 1, window) for i in range(len(values))]
 
 
-def loss_picture(metrics: list[dict]) -> Tensor:
+def loss_image(metrics: list[dict]) -> Tensor:
     """[1, h, w, 3] in 0..1: the loss and its running mean, and the gradient norm of every trained role below."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -120,7 +120,7 @@ class FewStepMethodFeedback:
         return {
             "required": {
                 "method": (METHOD, {"tooltip": "What the student is taught by besides."}),
-                "reward": (REWARD, {"tooltip": "The score to raise. Never judge the result by the same one."}),
+                "reward": (REWARD, {"tooltip": "The score to raise. Never rate the result by the same one."}),
                 "weight": ("FLOAT", {"default": 0.1, "min": 0.0, "max": 1000.0, "step": 0.01, "tooltip": "0.1"}),
                 "alpha": (
                     "FLOAT",

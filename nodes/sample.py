@@ -15,7 +15,7 @@ METHODS = {
     "imagine_flash": (sample_imagine_flash, "trailing"),
 }
 NOISY = ("lcm", "tcd")  # methods with step noise
-METHOD = (
+SAMPLER_NAME = (
     list(METHODS),
     {
         "default": "lcm",
@@ -35,10 +35,10 @@ ETA = (
 )
 
 
-def sampler_options(method: str, eta: float, seed: int | None, pictures: list[int] | None = None) -> dict:
-    """The options that the method's sampler function takes."""
-    options = {"seed": seed, "pictures": pictures} if method in NOISY else {}
-    return {**options, "eta": eta} if method == "tcd" else options
+def sampler_options(name: str, eta: float, seed: int | None, pictures: list[int] | None = None) -> dict:
+    """The options that the sampler's function takes."""
+    options = {"seed": seed, "pictures": pictures} if name in NOISY else {}
+    return {**options, "eta": eta} if name == "tcd" else options
 
 
 class FewStepSampler:
@@ -61,15 +61,15 @@ class FewStepSampler:
             "tooltip": "For one-step weights asked below 999 (t = 800, 399): unit-variance noise.",
         }
         return {
-            "required": {"method": METHOD, "eta": ETA, "noise_seed": ("INT", seed)},
+            "required": {"sampler_name": SAMPLER_NAME, "eta": ETA, "noise_seed": ("INT", seed)},
             "optional": {"unit_start": ("BOOLEAN", unit)},
         }
 
-    def build(self, method: str, eta: float, noise_seed: int, unit_start: bool = False):
-        function, _ = METHODS[method]
+    def build(self, sampler_name: str, eta: float, noise_seed: int, unit_start: bool = False):
+        function, _ = METHODS[sampler_name]
         if unit_start:
             function = with_unit_start(function)
-        options = sampler_options(method, eta, None if noise_seed < 0 else noise_seed)
+        options = sampler_options(sampler_name, eta, None if noise_seed < 0 else noise_seed)
         return (sampling.as_sampler(function, options),)
 
 
@@ -87,7 +87,7 @@ class FewStepKSampler:
                 "model": ("MODEL", {"tooltip": "A model with a few-step LoRA, or a distilled one."}),
                 "positive": ("CONDITIONING",),
                 "negative": ("CONDITIONING", {"tooltip": "Has no effect at cfg 1."}),
-                "latent": ("LATENT",),
+                "latent_image": ("LATENT",),
                 "seed": ("INT", {"default": 0, "min": 0, "max": 2**64 - 1, "control_after_generate": True}),
                 "steps": (
                     "INT",
@@ -103,17 +103,18 @@ class FewStepKSampler:
                         "tooltip": "1 for distilled weights: guidance is in them, and a step is one network pass.",
                     },
                 ),
-                "method": METHOD,
+                "sampler_name": SAMPLER_NAME,
                 "eta": ETA,
                 "denoise": ("FLOAT", {"default": 1.0, "min": 0.01, "max": 1.0, "step": 0.01}),
             }
         }
 
-    def sample(self, model, positive, negative, latent, seed, steps, cfg, method, eta, denoise):
-        function, schedule = METHODS[method]
+    def sample(self, model, positive, negative, latent_image, seed, steps, cfg, sampler_name, eta, denoise):
+        function, schedule = METHODS[sampler_name]
         sigmas = sigmas_of(model.get_model_object("model_sampling"), SCHEDULES[schedule](steps, denoise))
-        sampler = sampling.as_sampler(function, sampler_options(method, eta, seed, latent.get("batch_index")))
-        return (sampling.sample_custom(model, seed, cfg, positive, negative, sampler, sigmas, latent),)
+        options = sampler_options(sampler_name, eta, seed, latent_image.get("batch_index"))
+        sampler = sampling.as_sampler(function, options)
+        return (sampling.sample_custom(model, seed, cfg, positive, negative, sampler, sigmas, latent_image),)
 
 
 class FewStepNoiseCorrection:

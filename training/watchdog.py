@@ -13,7 +13,7 @@ EXPLODED = 10  # critic's turns in a row ...
 EXPLOSION = 100.0  # ... above this multiple of the median of its first losses
 FIRST = 20  # how many losses that median is of
 WON = 100  # discriminator's turns in a row in which it tells apart at least this share of its logits
-TOLD_APART = 0.999
+WON_ACCURACY = 0.999
 
 RATES = {"student": "learning_rate", "critic": "critic_rate", "discriminator": "discriminator_rate"}
 
@@ -58,8 +58,8 @@ class Watch:
             self.count(role, "silent", silent, SILENT, record)
             self.count(role, "exploded", role == "critic" and exploded, EXPLODED, record)
             self.remember(role, loss)
-        if "told_apart" in record:
-            self.count("discriminator", "won", record["told_apart"] >= TOLD_APART, WON, record)
+        if "discriminator_accuracy" in record:
+            self.count("discriminator", "won", record["discriminator_accuracy"] >= WON_ACCURACY, WON, record)
 
     def count(self, role: str, what: str, bad: bool, limit: int, record: dict) -> None:
         now = self.counts[role, what] = self.counts.get((role, what), 0) + 1 if bad else 0
@@ -74,8 +74,8 @@ def losses_of(record: dict) -> dict[str, float]:
 
 
 def sentence(role: str, what: str, limit: int, record: dict) -> str:
-    step, told = record["step"], record.get("told_apart", 0.0)
-    if role == "discriminator" and (what == "won" or told >= TOLD_APART):
+    step, told = record["step"], record.get("discriminator_accuracy", 0.0)
+    if role == "discriminator" and (what == "won" or told >= WON_ACCURACY):
         return (
             f"The discriminator has won: for {limit} of its turns up to step {step} it told every student's picture "
             "from the target's, and the student learns nothing from it. Lower discriminator_rate or the adversarial "

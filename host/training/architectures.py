@@ -1,4 +1,5 @@
-"""The parts of a network that training asks for: what gets a LoRA and its name there, what is recomputed, what judges.
+"""The parts of a network that training asks for: what gets a LoRA and its name there, what is recomputed, what feeds a
+discriminator.
 
 Known are the U-Nets of SD1.5, SD2 and SDXL, and the transformers of SD3 and Flux. A kind that is not known has no part.
 """

@@ -68,7 +68,7 @@ def of(job) -> Need:
     cast = copy if halved else 0  # autocast keeps a whole student's weights in half precision for the way back
     numbers = weights_of_roles(job, widths)
     trained = [numbers[role] for role in job.method.trained if role in numbers]
-    passes = 2 if DISCRIMINATOR in job.method.roles else 1  # the student's graph, and that of judging it
+    passes = 2 if DISCRIMINATOR in job.method.roles else 1  # the student's graph, and that of the discriminator
     parts = {
         "training copy": copy,
         "roles": 4 * sum(numbers.values()),

@@ -75,8 +75,8 @@ def roles_of(job, copy: model_copy.TrainingCopy, examples: Examples) -> LoraRole
     if DISCRIMINATOR in job.method.roles:
         one = make_batch(examples, config.seed, 0, 1, copy.device)
         example = (one.noise, torch.ones(1, device=copy.device), one.cond)
-        judge = job.method.judge
-        roles.add_discriminator(architectures.features(nets.get(judge, copy.net)), example, config.seed, judge)
+        features = job.method.discriminator_features
+        roles.add_discriminator(architectures.features(nets.get(features, copy.net)), example, config.seed, features)
     return roles
 
 

@@ -34,7 +34,10 @@ METHODS = {
     ),
     "DMD": lambda: methods.dmd(
         ScoreMethodOptions(
-            score=ScoreOptions(timesteps=(999, 499), guidance=2.0), student_every=2, anchor=0.5, anchor_steps=2
+            score=ScoreOptions(timesteps=(999, 499), guidance=2.0),
+            student_every=2,
+            regression_weight=0.5,
+            regression_steps=2,
         )
     ),
     "sum": lambda: methods.total(

@@ -20,7 +20,9 @@ METHODS = {
     "TSCD": lambda: methods.tscd(
         TSCDOptions(segments=(2,), phase_steps=(2,), distance=(1.0,), adversarial=(0.1,), consistency=JUMP)
     ),
-    "DMD": lambda: methods.dmd(ScoreMethodOptions(score=SCORE, student_every=2, anchor=0.5, anchor_steps=2)),
+    "DMD": lambda: methods.dmd(
+        ScoreMethodOptions(score=SCORE, student_every=2, regression_weight=0.5, regression_steps=2)
+    ),
 }
 
 

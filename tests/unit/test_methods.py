@@ -61,8 +61,8 @@ def trained(method, folder, steps: int, data=None, **settings) -> Student:
     student = Student(Mixture(), PATH)
     names = [role for role in method.roles if role != "discriminator"]
     denoisers = {"teacher": Mixture(), **{role: copy.deepcopy(student) for role in names}}
-    heads = judge() if "discriminator" in method.roles else None
-    roles = ModuleRoles(denoisers, heads, method.judge)
+    heads = discriminator() if "discriminator" in method.roles else None
+    roles = ModuleRoles(denoisers, heads, method.discriminator_features)
     settings = {"batch_size": 128, "learning_rate": 4e-3, "decay": "cosine", "save_every": 10_000, **settings}
     config = TrainConfig(steps=steps, **settings)
     Trainer(config, method, roles, PATH, data or examples(), RunFolder(folder), CPU).run()
@@ -81,7 +81,7 @@ class AsPoints(torch.nn.Module):
         return self.net(features[0].flatten(1))
 
 
-def judge() -> AsPoints:
+def discriminator() -> AsPoints:
     torch.manual_seed(1)
     return AsPoints()
 
@@ -123,7 +123,7 @@ def test_tscd_over_its_phases_makes_a_one_step_student(tmp_path):
         before, after = undistilled(timesteps), error(made, partial(sample_tcd, eta=0.0), timesteps)
         assert after < 0.8 * before, f"{timesteps}: {before:.3f} -> {after:.3f}"
     metrics = RunFolder(tmp_path).metrics()
-    assert "told_apart" not in metrics[0] and "told_apart" in metrics[-1]
+    assert "discriminator_accuracy" not in metrics[0] and "discriminator_accuracy" in metrics[-1]
 
 
 def test_lcf_takes_a_few_step_student_to_other_pictures(tmp_path):
@@ -192,12 +192,14 @@ class Shift(torch.nn.Module):
 @pytest.mark.parametrize("features", ["critic", "teacher"])
 def test_the_adversarial_loss_alone_takes_a_generator_to_the_pictures(features, tmp_path):
     """Pictures 0.3 z + (1, -0.5), the generator starts at 0.3 z."""
-    score = ScoreOptions(guidance=1.0, adversarial=1.0, features=features, judging=1.0)
+    score = ScoreOptions(guidance=1.0, adversarial=1.0, features=features, discriminator_weight=1.0)
     options = ScoreMethodOptions(score=score, student_every=1, critic_rate=1e-3, discriminator_rate=1e-3)
     method = methods.dmd(options)
     noise = torch.randn((4096, 2, 1, 1), generator=torch.Generator().manual_seed(3))
     target = torch.tensor([1.0, -0.5]).view(2, 1, 1)
-    roles = ModuleRoles({"student": Shift(), "teacher": Blind(), "critic": Blind()}, judge(), method.judge)
+    roles = ModuleRoles(
+        {"student": Shift(), "teacher": Blind(), "critic": Blind()}, discriminator(), method.discriminator_features
+    )
     if features == "teacher":  # nothing of this critic can learn
         method = replace(method, turns=tuple(turn for turn in method.turns if turn.role != "critic"))
     config = TrainConfig(steps=400, batch_size=128, learning_rate=1e-2, decay="cosine", save_every=10_000)
@@ -205,16 +207,16 @@ def test_the_adversarial_loss_alone_takes_a_generator_to_the_pictures(features, 
     Trainer(config, method, roles, PATH, data, RunFolder(tmp_path), CPU).run()
     made = roles.denoisers["student"].shift.detach()
     assert (made - target).abs().max() < 0.25, made.flatten()
-    assert "told_apart" in RunFolder(tmp_path).metrics()[-1]
+    assert "discriminator_accuracy" in RunFolder(tmp_path).metrics()[-1]
 
 
 def test_heads_on_the_critic_train_it_too_and_leave_the_student_alone(tmp_path):
     """DMD2: the classification loss reaches the critic's own weights; its turn leaves no gradient on the student."""
-    score = ScoreOptions(guidance=1.0, adversarial=1.0, judging=1.0)
+    score = ScoreOptions(guidance=1.0, adversarial=1.0, discriminator_weight=1.0)
     method = methods.dmd(ScoreMethodOptions(score=score))
     critic_turn = next(turn for turn in method.turns if turn.role == "critic")
     assert {turn.role for turn in method.turns} == {"student", "critic"} and method.pictures
-    roles = ModuleRoles({role: awake(n) for n, role in enumerate(("student", "critic"))}, judge(), "critic")
+    roles = ModuleRoles({role: awake(n) for n, role in enumerate(("student", "critic"))}, discriminator(), "critic")
     ((term, _),) = critic_turn.terms
     term(roles, PATH, some_batch())[0].backward()
     assert all(p.grad is not None for name, p in roles.parameters("critic").items() if "teacher" not in name)

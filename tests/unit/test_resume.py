@@ -26,7 +26,11 @@ def phases(*adversarial, segments=(2, 1)):
 @pytest.mark.parametrize(
     "before, now, changed",
     [
-        (score(adversarial=0.01), score(2, 1e-3, adversarial=0.005, judging=0.02), "score.adversarial score.judging"),
+        (
+            score(adversarial=0.01),
+            score(2, 1e-3, adversarial=0.005, discriminator_weight=0.02),
+            "score.adversarial score.discriminator_weight",
+        ),
         (phases(0.0, 0.2), phases(0.0, 0.1), "adversarial"),
         (total(score(), imagine_flash(ReconstructionOptions()), 0.1),) * 2 + ("",),
         (

@@ -97,13 +97,13 @@ class Far(Student):
         return super().forward(y, sigma, cond) + 30
 
 
-def adversarial_method(judged: ConsistencyOptions) -> Method:
-    judge = partial(discriminate, pair=partial(consistency_pair, options=judged), window=10)
+def adversarial_method(options: ConsistencyOptions) -> Method:
+    term = partial(discriminate, pair=partial(consistency_pair, options=options), window=10)
     turns = (
-        Turn("student", ((partial(consistency, options=judged), 1.0),)),
-        Turn("discriminator", ((judge, 1.0),), learning_rate=1e-2),
+        Turn("student", ((partial(consistency, options=options), 1.0),)),
+        Turn("discriminator", ((term, 1.0),), learning_rate=1e-2),
     )
-    return Method("GAN", judged, turns, "tcd", "lcm")
+    return Method("GAN", options, turns, "tcd", "lcm")
 
 
 def test_a_discriminator_that_wins_outright_stops_the_run(tmp_path):
@@ -115,7 +115,7 @@ def test_a_discriminator_that_wins_outright_stops_the_run(tmp_path):
     run = trainer(tmp_path, adversarial_method(options), roles, 400, learning_rate=1e-9)
     with pytest.raises(watchdog.DeadRun, match="discriminator has won.*Lower discriminator_rate or the adversarial"):
         run.run()
-    told = [record["told_apart"] for record in RunFolder(tmp_path).metrics()]
+    told = [record["discriminator_accuracy"] for record in RunFolder(tmp_path).metrics()]
     assert told[-1] == 1 and len(told) < 400
     step, kept = RunFolder(tmp_path).load()
     assert step < len(told) and all(torch.isfinite(tensor).all() for tensor in kept.values())
@@ -148,7 +148,7 @@ def test_single_silent_turns_do_not_stop_a_run():
     gradients = [0.0 if n % 20 else 1.0 for n in range(1000)]
     told = [1.0 if n % 100 else 0.9 for n in range(1000)]
     seen = watchdog.Watch()
-    for record in records(loss=losses, student_gradient=gradients, told_apart=told):
+    for record in records(loss=losses, student_gradient=gradients, discriminator_accuracy=told):
         seen.see(record)
 
 
