@@ -121,9 +121,8 @@ def lens(n: int) -> Settings:
     return simple("Lens-Turbo", 4, shift=math.exp(LENS_MU), source=LENS)
 
 
-def hunyuan_sr(n: int) -> Settings:
-    steps = 6 if n == 720 else 8
-    return at(f"HunyuanVideo 1.5 SR {n}p", shifted(steps, 2.0), shift=2.0, source=HUNYUAN_SR)
+def hunyuan_sr(height: int, steps: int) -> Settings:
+    return at(f"HunyuanVideo 1.5 SR {height}p", shifted(steps, 2.0), shift=2.0, source=HUNYUAN_SR)
 
 
 def hunyuan3d(n: int) -> Settings:
@@ -187,7 +186,7 @@ ROWS = (
         r"mage[_-]flow[\w.-]*turbo",
         lambda n: at("Mage-Flow Turbo", shifted(4, 6.0), shift=6.0, source=MAGE),
     ),
-    Row("FIBO 2 edit turbo", r"fibo[-_]?2[\w.-]*turbo", lambda n: simple("FIBO 2 edit turbo", 4, source=FIBO2)),
+    Row("FIBO 2 edit turbo", r"fibo[-_]?2(?:\.0)?[\w.-]*turbo", lambda n: simple("FIBO 2 edit turbo", 4, source=FIBO2)),
     Row(
         "PiD, 4 steps",
         r"(?:^|[^a-z])pid_[\w.-]*4step",
@@ -208,6 +207,7 @@ ROWS = (
         r"causal[-_]forcing[-_]framewise",
         lambda n: at("Causal Forcing", shifted(4, 5.0), sampler="ar_video", shift=5.0, source=CAUSAL_FORCING),
     ),
-    Row("HunyuanVideo 1.5 SR", r"hunyuanvideo1\.5_(\d+)p_sr_distilled", hunyuan_sr, (720, 1080)),
+    Row("HunyuanVideo 1.5 SR 720p", r"hunyuanvideo1\.5_720p_sr_distilled", lambda n: hunyuan_sr(720, 6)),
+    Row("HunyuanVideo 1.5 SR 1080p", r"hunyuanvideo1\.5_1080p_sr_distilled", lambda n: hunyuan_sr(1080, 8)),
     Row("Hunyuan3D 2 Turbo", r"hunyuan3d[\w.-]*turbo", hunyuan3d),
 )

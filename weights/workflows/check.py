@@ -116,7 +116,9 @@ def schedule(run: Run, settings: Settings) -> Iterator[tuple[str, str, str]]:
     wanted, found = wanted_sigmas(run, settings), found_sigmas(run, settings)
     if wanted and found:
         if len(wanted) != len(found) or any(abs(a - b) > NEAR for a, b in zip(wanted, found)):
-            yield "schedule", told(run, found), listed(wanted, run.steps)
+            exact = not settings.sigmas or str(run.steps) in settings.sigmas
+            best = best_sigmas(settings), settings.best_steps
+            yield "schedule", told(run, found), listed(wanted, run.steps) if exact else listed(*best)
     elif not found and run.schedule in EVEN and (run.shift_node or settings.sigmas):
         return  # its shift is not known here
     elif not fits_by_name(run.schedule, settings):
@@ -156,11 +158,25 @@ def found_sigmas(run: Run, settings: Settings) -> list[float]:
 
 def host_sigmas(name: str | None, steps: int | None, shift: float | None) -> list[float]:
     """The host's schedules on a flow model to three digits; nothing where they or the shift are not known."""
-    if not isinstance(steps, int) or not 0 < steps < 1000 or not isinstance(shift, int | float) or shift <= 0:
+    if not isinstance(steps, int) or not 1 < steps < 1000:
+        return [1.0, 0.0] if steps == 1 and name in ("simple", "sgm_uniform") else []
+    if name == "linear_quadratic":
+        return linear_quadratic(steps)
+    if not isinstance(shift, int | float) or shift <= 0:
         return []
     if name in ("simple", "sgm_uniform"):
         return shifted(steps, shift)
-    return [*shifted(steps - 1, shift)[:-1], 0.001, 0.0] if name == "normal" and steps > 1 else []
+    return [*shifted(steps - 1, shift)[:-1], 0.001, 0.0] if name == "normal" else []
+
+
+def linear_quadratic(steps: int, threshold: float = 0.025) -> list[float]:
+    """Mochi's schedule as the host has it: even steps down to 1 - threshold in the first half, then a parabola to 0."""
+    half = steps // 2
+    rest = steps - half
+    a = (half - threshold * steps) / (half * rest**2)
+    b = threshold / half - 2 * (half - threshold * steps) / rest**2
+    first = [threshold * j / half for j in range(half)]
+    return [1 - t for t in (*first, *(a * j * j + b * j + a * half**2 for j in range(half, steps)), 1.0)]
 
 
 def cfg(run: Run, settings: Settings) -> Iterator[tuple[str, str, str]]:

@@ -22,9 +22,7 @@ def sentence(run: Run, file: File) -> str:
     settings, wrong = settings_of(file), judged(run, file)
     when = f" With {' and '.join(run.switched)}:" if run.switched else ""
     if settings is None:
-        return (
-            f"{file.name}: its name is a few-step file's, but its settings are not known here. See its author's page."
-        )
+        return f"{file.name}: by its name a few-step file, but its settings are not known here. See its author's page."
     head = f"{file.name} ({settings.family}):{when}"
     if not wrong:
         return f"{head} fits."
