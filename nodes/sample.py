@@ -1,6 +1,7 @@
 """Few-step samplers: as a SAMPLER for SamplerCustom, and as one node that does it all."""
 
 from ..host import sampling
+from ..host.loading import made_for
 from ..samplers.ddim import sample_ddim
 from ..samplers.imagine_flash import sample_imagine_flash, with_noise_correction
 from ..samplers.lcm import sample_lcm
@@ -39,6 +40,16 @@ def sampler_options(name: str, eta: float, seed: int | None, pictures: list[int]
     """The options that the sampler's function takes."""
     options = {"seed": seed, "pictures": pictures} if name in NOISY else {}
     return {**options, "eta": eta} if name == "tcd" else options
+
+
+def sampler_for(settings, steps: int, denoise: float):
+    """The SAMPLER that a known file was made for, ours or the host's."""
+    if settings.sampler not in METHODS:
+        return made_for.host_sampler(settings.sampler)
+    function, options = METHODS[settings.sampler][0], sampler_options(settings.sampler, settings.eta, None)
+    # a file with a list of its own was trained on pure noise at its first point, also below the top
+    own_start = denoise == 1 and str(steps) in settings.timesteps
+    return sampling.as_sampler(with_unit_start(function) if own_start else function, options)
 
 
 class FewStepSampler:

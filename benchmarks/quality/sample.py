@@ -169,8 +169,9 @@ def sigmas_of(model: object, row: Row) -> torch.Tensor:
 
 def own_timesteps(row: Row) -> list[int]:
     """Return the timesteps that FewStepLoadLora takes for the row's LoRA: the file's own, else its schedule's."""
-    io, families, loras = (import_module(f"fewstep.{n}") for n in ("weights.io", "weights.families", "host.loras"))
-    return loras.timesteps_of(families.from_metadata(io.load(row.lora)[1]), row.steps)
+    names = ("weights.io", "weights.families", "host.loading.made_for")
+    io, families, made_for = (import_module(f"fewstep.{name}") for name in names)
+    return made_for.timesteps_of(families.from_metadata(io.load(row.lora)[1]), row.steps)
 
 
 class _Counter:

@@ -17,6 +17,7 @@ FEW_STEP = re.compile(
 )
 SERVES = {"ddim": ("euler", "ddim"), "lcm": ("lcm",), "tcd": ("tcd",)}  # ours: the same by the host's names
 EVEN = ("simple", "sgm_uniform", "SDTurboScheduler")  # the host's schedules of N even steps from the top
+LEAVE_ONE_OUT = ("uni_pc", "uni_pc_bh2", "dpm_2", "dpm_2_ancestral")  # the last sigma but one, in the host's KSampler
 NEAR = 0.02  # by how much sigmas of one list may differ: nobody sees it
 
 
@@ -152,7 +153,11 @@ def wanted_sigmas(run: Run, settings: Settings) -> list[float]:
 
 def found_sigmas(run: Run, settings: Settings) -> list[float]:
     """The workflow's, as far as they can be told: written out, or the host's even schedules under a shift."""
-    own = list(run.sigmas) or host_sigmas(run.schedule, run.steps, run.shift if run.shift_node else settings.shift)
+    shift = run.shift if run.shift_node else settings.shift
+    own = list(run.sigmas) or host_sigmas(run.schedule, run.steps, shift)
+    if own and run.sampler in LEAVE_ONE_OUT and run.node.startswith("KSampler"):
+        own = host_sigmas(run.schedule, run.steps + 1, shift)
+        own = [*own[:-2], own[-1]]
     return own[run.part[0] : run.part[1] + 1] if run.part and own else own
 
 
