@@ -16,7 +16,7 @@ FEW_STEP = re.compile(
     r"(?<![a-z])fast(?![a-z])|fasth3|\d[-_ ]?steps?|dmd2?|(?<![a-z])tcd|causal_forcing|swift_?brush"
 )
 SERVES = {"ddim": ("euler", "ddim"), "lcm": ("lcm",), "tcd": ("tcd",)}  # ours: the same by the host's names
-EVEN = ("simple", "sgm_uniform", "SDTurboScheduler")  # the host's schedules of N even steps from the top
+EVEN = ("simple", "sgm_uniform", "trailing", "SDTurboScheduler")  # schedules of N even steps from the top
 LEAVE_ONE_OUT = ("uni_pc", "uni_pc_bh2", "dpm_2", "dpm_2_ancestral")  # the last sigma but one, in the host's KSampler
 NEAR = 0.02  # by how much sigmas of one list may differ: nobody sees it
 
@@ -144,9 +144,10 @@ def wanted_sigmas(run: Run, settings: Settings) -> list[float]:
     """The file's own for this number of steps, else as many even steps at its shift; of them the part that is taken."""
     if is_second(run, settings):
         return list(settings.second)
-    own = settings.sigmas.get(str(run.steps)) or host_sigmas(settings.schedule, run.steps, settings.shift)
-    if settings.sigmas and not own:
-        own = host_sigmas("simple", run.steps, shift_behind(best_sigmas(settings)))
+    own = settings.sigmas.get(str(run.steps), [])
+    if not own:
+        shift = shift_behind(best_sigmas(settings)) if settings.sigmas else settings.shift
+        own = host_sigmas("simple" if settings.sigmas else settings.schedule, run.steps, shift)
     whole = len(own) == (run.steps or 0) + 1
     return own[run.part[0] : run.part[1] + 1] if run.part and whole else own
 
@@ -164,12 +165,12 @@ def found_sigmas(run: Run, settings: Settings) -> list[float]:
 def host_sigmas(name: str | None, steps: int | None, shift: float | None) -> list[float]:
     """The host's schedules on a flow model to three digits; nothing where they or the shift are not known."""
     if not isinstance(steps, int) or not 1 < steps < 1000:
-        return [1.0, 0.0] if steps == 1 and name in ("simple", "sgm_uniform") else []
+        return [1.0, 0.0] if steps == 1 and name in EVEN else []
     if name == "linear_quadratic":
         return linear_quadratic(steps)
     if not isinstance(shift, int | float) or shift <= 0:
         return []
-    if name in ("simple", "sgm_uniform"):
+    if name in EVEN:
         return shifted(steps, shift)
     return [*shifted(steps - 1, shift)[:-1], 0.001, 0.0] if name == "normal" else []
 

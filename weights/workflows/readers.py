@@ -67,7 +67,9 @@ def k_sampler(graph: Graph, node: Node, world: World) -> Run:
 
     run = on_model(graph, node, world, Run(node.name, steps=get("steps"), cfg=get("cfg")))
     if node.kind == "FewStepKSampler":
-        return replace(run, sampler=get("method"), schedule="fewstep", denoise=get("denoise"))
+        sampler = get("sampler_name") or get("method")  # as it is, and as older workflows have it
+        schedule = "lcm" if sampler in ("lcm", "tcd") else "trailing"  # each method's own
+        return replace(run, sampler=sampler, schedule=schedule, denoise=get("denoise"))
     run = replace(run, sampler=get("sampler_name"), schedule=get("scheduler"))
     if node.kind == "KSampler":
         return replace(run, denoise=get("denoise"))
@@ -166,8 +168,8 @@ def with_sampler(graph: Graph, node: Node, world: World, run: Run) -> Run:
     kind = found[0].kind
     if kind.startswith("FewStepLoad"):
         return replace(run, sampler="fewstep", ours=True)
-    name = "method" if kind == "FewStepSampler" else "sampler_name"
-    return replace(run, sampler=SAMPLER_CLASSES.get(kind) or value_of(graph, found[0], name, world) or kind)
+    named = [value_of(graph, found[0], name, world) for name in ("sampler_name", "method")]
+    return replace(run, sampler=SAMPLER_CLASSES.get(kind) or named[0] or named[1] or kind)
 
 
 def with_sigmas(graph: Graph, node: Node, world: World, run: Run) -> Run:
@@ -185,9 +187,9 @@ def with_sigmas(graph: Graph, node: Node, world: World, run: Run) -> Run:
     if node.kind == "ManualSigmas":
         sigmas = numbers(value_of(graph, node, "sigmas", world))
         return replace(run, sigmas=sigmas, steps=max(len(sigmas) - 1, 0) or None, schedule="manual")
-    if node.kind.startswith("FewStep"):
+    if node.kind.startswith("FewStepLoad"):
         return replace(run, schedule="fewstep", steps=value_of(graph, node, "steps", world))
-    schedule = value_of(graph, node, "scheduler", world) or node.kind
+    schedule = value_of(graph, node, "scheduler", world) or value_of(graph, node, "schedule", world) or node.kind
     denoise = value_of(graph, node, "denoise", world) if "denoise" in (*node.values, *node.links) else 1.0
     return replace(run, schedule=schedule, steps=value_of(graph, node, "steps", world), denoise=denoise)
 

@@ -54,11 +54,11 @@ WIDGETS = {
     "PrimitiveBoolean": ("value",),
     "PrimitiveString": ("value",),
     "PrimitiveStringMultiline": ("value",),
-    "FewStepKSampler": (*SEED, "steps", "cfg", "method", "eta", "denoise"),
+    "FewStepKSampler": (*SEED, "steps", "cfg", "sampler_name", "eta", "denoise"),
     "FewStepLoadLora": ("lora_name", "strength", "steps", "denoise", "negative_prompt", "family", "allow_partial"),
     "FewStepLoadModel": ("model_name", "steps", "denoise", "guidance", "family", "allow_partial"),
-    "FewStepSampler": ("method", "eta"),
-    "FewStepSchedule": ("schedule", "steps", "denoise"),
+    "FewStepSampler": ("sampler_name", "eta"),
+    "FewStepSchedule": ("scheduler", "steps", "denoise"),
 }
 SOCKETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")  # types of inputs that are widgets until linked
 
