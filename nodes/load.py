@@ -1,9 +1,10 @@
 """A few-step LoRA together with the sampler, sigmas and guidance it was made for."""
 
 from ..host import folders
-from ..host.loading import loras, made_for
+from ..host.loading import loras
+from ..host.loading.sampler import points_of, sampler_for
+from ..host.loading.stock_sampling import with_shift
 from ..weights import bases, families
-from .sample import sampler_for
 
 LEAST_MATCH = 0.9
 
@@ -81,13 +82,12 @@ class FewStepLoadLora:
             found = check_match(loras.match(model, clip, tensors), allow_partial, theirs if theirs == ours else None)
             loras.check_shapes(model, tensors)
             patched, patched_clip = loras.apply(model, clip, tensors, strength)
-            patched = made_for.with_shift(patched, settings)
-            sigmas = made_for.sigmas_of(patched.get_model_object("model_sampling"), settings, steps, denoise)
-            sampler = sampler_for(settings, steps, denoise)
+            patched = with_shift(patched, settings)
+            sampler, sigmas = sampler_for(patched, settings, steps, denoise)
         except ValueError as error:
             raise ValueError(f'FewStepLoadLora: "{name}": {error}') from error
         notes = families.advice(settings, steps, strength, negative_prompt)
-        points = made_for.points_of(settings, sigmas, steps, denoise)
+        points = points_of(settings, sigmas, steps, denoise)
         text = report(name, settings, found, points, loras.converted(name, tensors), notes)
         return (patched, patched_clip, sampler, sigmas, settings.cfg, text)
 

@@ -1,9 +1,10 @@
 """A whole few-step model together with the sampler, sigmas and guidance it was made for."""
 
-from ..host.loading import made_for, models, saving
+from ..host.loading import models, saving
+from ..host.loading.sampler import points_of, sampler_for
+from ..host.loading.stock_sampling import with_shift
 from ..weights import families
 from ..weights.families import models as published
-from .sample import sampler_for
 
 NODE = "FewStepLoadModel"
 LEAST_MATCH = 0.9
@@ -48,14 +49,13 @@ class FewStepLoadModel:
                 model = models.with_guidance(model, header.projection, guidance)
             if settings.family in published.PREDICTS_X0:
                 model = models.predicting_x0(model)
-            model = made_for.with_shift(model, settings)
-            sigmas = made_for.sigmas_of(model.get_model_object("model_sampling"), settings, steps, denoise)
-            sampler = sampler_for(settings, steps, denoise)
+            model = with_shift(model, settings)
+            sampler, sigmas = sampler_for(model, settings, steps, denoise)
         except ValueError as error:
             raise ValueError(f'{NODE}: "{model_name}": {error}') from error
         lines = [
             f"{model_name}: {settings.family}",
-            f"sampler {settings.sampler}, {made_for.points_of(settings, sigmas, steps, denoise)}",
+            f"sampler {settings.sampler}, {points_of(settings, sigmas, steps, denoise)}",
             f"cfg {settings.cfg:g}" + (f", guidance {guidance:g}" if header.projection is not None else ""),
             *compared,
             *(

@@ -55,7 +55,7 @@ class Method:
     roles_options: {role: how it trains, where the run's settings leave it open}. images: whether a term looks at the
     data's; timesteps: the student's own, by number of steps, where they are not the schedule's; most: steps it is for;
     on_images: terms of the student's turns that still want a decoder; discriminator_features: whose features the
-    discriminator's heads look at. On the critic's they learn in the critic's turns.
+    discriminator's heads look at, and which maps of them. On the critic's they learn in the critic's turns.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Method:
     eta: float = 0.0
     on_images: tuple[Term, ...] = ()
     discriminator_features: str = "teacher"
+    discriminator_maps: str = "all"
     roles_options: tuple[tuple[str, RoleOptions], ...] = ()
 
     def recipe(self) -> dict:
