@@ -6,8 +6,9 @@ A small random Flux stands for them all; only newer hosts tell a network's size 
 import pytest
 import torch
 from fewstep.tests.helpers import tiny_transformers
+from fewstep.tests.helpers.server_runs import latents
+from fewstep.tests.helpers.tiny_files import randomised
 from safetensors.torch import save_file
-from test_host_transformers import latents
 
 FP8 = torch.float8_e4m3fn
 PLAIN, SCALED = "flux1-schnell.safetensors", "flux1-schnell-fp8-scaled.safetensors"
@@ -29,7 +30,7 @@ def quantised(tensors: dict) -> dict:
 def models(host, client):
     if tiny_transformers.SINCE["flux"] not in client.object_info():
         pytest.skip("this host does not tell a small Flux's size from its tensors")
-    network = tiny_transformers.randomised({k: torch.empty(s) for k, s in tiny_transformers.flux().items()}, 0)
+    network = randomised({k: torch.empty(s) for k, s in tiny_transformers.flux().items()}, 0)
     folder = host.workdir / "models" / "diffusion_models"
     folder.mkdir(parents=True, exist_ok=True)
     save_file(network, folder / PLAIN)
