@@ -46,7 +46,7 @@ def metadata(job: Job) -> dict[str, str]:
     if spec.drawn:
         data |= {"teacher_steps": spec.teacher_steps, "teacher_cfg": spec.teacher_cfg}
     recipe = {
-        "sampling": asdict(settings(job)),
+        "sampling": families.as_dict(settings(job)),
         "recipe": {**method.recipe(), **asdict(config), **job.source},
         "data": data,
     }
