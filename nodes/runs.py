@@ -42,14 +42,14 @@ class FewStepRuns:
         config, metrics, states = folder.read_config(), folder.metrics(), folder.states()
         require(config is not None, f"FewStepRuns: {run!r} holds no run. Train one with FewStepDistill, then refresh.")
         require(bool(metrics), f"FewStepRuns: {run!r} has not finished its first step yet.")
-        return run, described(run, config, metrics, states), report.loss_picture(metrics)
+        return run, described(run, config, metrics, states, folder.notes()), report.loss_picture(metrics)
 
 
 def folder_of(run: str) -> RunFolder:
     return RunFolder(folders.inside(folders.output_folder() / "fewstep_runs", run, "FewStepRuns: run"))
 
 
-def described(run: str, config: dict, metrics: list[dict], states: list) -> str:
+def described(run: str, config: dict, metrics: list[dict], states: list, notes: list[str]) -> str:
     losses = [record["loss"] for record in metrics if "loss" in record]
     seconds = sum(record["seconds"] for record in metrics)
     saved = step_of(states[-1]) if states else 0
@@ -59,6 +59,7 @@ def described(run: str, config: dict, metrics: list[dict], states: list) -> str:
             f"saved up to step {saved}; {seconds / len(metrics):.2f} s a step",
             f"loss {losses[0]:.5f} -> {report.smooth(losses)[-1]:.5f} (running mean)",
             f"batch {config['batch_size']} x {config['accumulate']}, rank {config['rank']}, seed {config['seed']}",
+            *notes,
         ]
     )
 

@@ -121,6 +121,16 @@ class FewStepDistill:
                     "MODEL",
                     {"tooltip": "For train full: the student starts from these weights (a turbo model, an LCM)."},
                 ),
+                "resume_step": (
+                    "INT",
+                    {
+                        "default": -1,
+                        "min": -1,
+                        "max": 10000000,
+                        "tooltip": "-1: go on from the newest saved step. Else from this saved one, 0 from the start; "
+                        "what came later is kept in the run's set-aside folder. Set it back to -1 afterwards.",
+                    },
+                ),
             },
         }
 
@@ -137,13 +147,16 @@ class FewStepDistill:
         start_lora="none",
         start_file="",
         start_model=None,
+        resume_step=-1,
         **settings,
     ):
         config = TrainConfig(**settings)
         check_run(run_name, method, config, resume)
         prompts = [line.strip() for line in preview_prompts.splitlines() if line.strip()][:8]
         start = start_file or ("" if start_lora == "none" else start_lora)
-        job = run.Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start, start_model)
+        job = run.Job(
+            model, clip, vae, data, method, config, run_name.strip(), prompts, start, start_model, resume_step
+        )
         result = run.distil(job)
         losses = [record["loss"] for record in result.metrics if "loss" in record]
         text = report.summary(result, method, config)

@@ -22,6 +22,7 @@ from ...training.path import Path as NoisePath
 from ...training.roles import LoraRoles
 from ...training.state import RunFolder
 from ...training.validation import HeldOut
+from ...weights import io
 from .. import folders, model_copy
 from ..data import dataset
 from ..loading import loras
@@ -45,6 +46,7 @@ class Result:
     parameters: int
     estimate: str  # what the run was expected to need
     error: float = 0.0  # of the wired MODEL's patches in the LoRA, where they went in by SVD
+    notes: tuple[str, ...] = ()  # what the user should know: a damaged state that was passed over, ...
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Job:
     preview_prompts: list[str]
     start: str = ""  # name of a LoRA in a loras folder that the student starts from
     start_model: object = None  # a MODEL that a full-weight student starts from, instead of from the teacher
+    resume_step: int = -1  # the saved step to go on from; -1: the newest
 
     @property
     def folder(self) -> RunFolder:
@@ -124,16 +127,22 @@ def distil(job: Job) -> Result:
     """
     job.check()
     need = memory.check(job)
-    try:
-        with model_copy.training_mode():
-            tensors, parameters, error = train(job)
-    finally:  # the copy of the model dies here, not at the next garbage collection
-        offload.take_back()
-        gc.collect()
-        model_management.soft_empty_cache()
-    name = str(Path("fewstep") / f"{job.run_name}.safetensors")
-    export.write(job, tensors, name)
-    return Result(tensors, name, job.folder.metrics(), parameters, need.text(), error)
+    with job.folder.held():
+        folder, name = job.folder, str(Path("fewstep") / f"{job.run_name}.safetensors")
+        io.sweep(folder.path)
+        noted = len(folder.notes())
+        if job.resume_step >= 0:
+            folder.go_back(job.resume_step)
+        try:
+            with model_copy.training_mode():
+                tensors, parameters, error = train(job)
+        finally:  # the copy of the model dies here, not at the next garbage collection
+            offload.take_back()
+            gc.collect()
+            model_management.soft_empty_cache()
+        export.write(job, tensors, name)
+        notes = tuple(folder.notes()[noted:])
+        return Result(tensors, name, folder.metrics(), parameters, need.text(), error, notes)
 
 
 def train(job: Job) -> tuple[dict[str, Tensor], int, float]:
