@@ -14,7 +14,7 @@ def smooth(values: list[float], window: int = 25) -> list[float]:
     return [float(sums[i + 1] - sums[max(i + 1 - window, 0)]) / min(i + 1, window) for i in range(len(values))]
 
 
-def loss_picture(metrics: list[dict]) -> Tensor:
+def loss_image(metrics: list[dict]) -> Tensor:
     """[1, h, w, 3] in 0..1: the loss and its running mean, and the gradient norm of every trained role below."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -43,7 +43,7 @@ def summary(result, method, config) -> str:
     losses = smooth([record["loss"] for record in result.metrics if "loss" in record])
     seconds = sum(record["seconds"] for record in result.metrics)
     samples = config.batch_size * config.accumulate
-    kind = f"LoRA of rank {config.rank}" if config.train == "lora" else "model"
+    kind = f"LoRA of rank {method.training('student', config).rank}" if config.train == "lora" else "model"
     return "\n".join(
         [
             f"{method.name}: {len(result.metrics)} steps of {samples} samples, {seconds:.0f} s",

@@ -25,7 +25,7 @@ class FewStepRuns:
     FUNCTION = "look"
     OUTPUT_NODE = True
     RETURN_TYPES = ("STRING", "STRING", "IMAGE")
-    RETURN_NAMES = ("run_name", "report", "loss_picture")
+    RETURN_NAMES = ("run_name", "report", "loss_image")
 
     @classmethod
     def INPUT_TYPES(cls):
@@ -42,7 +42,7 @@ class FewStepRuns:
         config, metrics, states = folder.read_config(), folder.metrics(), folder.states()
         require(config is not None, f"FewStepRuns: {run!r} holds no run. Train one with FewStepDistill, then refresh.")
         require(bool(metrics), f"FewStepRuns: {run!r} has not finished its first step yet.")
-        return run, described(run, config, metrics, states, folder.notes()), report.loss_picture(metrics)
+        return run, described(run, config, metrics, states, folder.notes()), report.loss_image(metrics)
 
 
 def folder_of(run: str) -> RunFolder:

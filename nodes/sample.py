@@ -1,22 +1,13 @@
 """Few-step samplers: as a SAMPLER for SamplerCustom, and as one node that does it all."""
 
 from ..host import sampling
-from ..samplers.ddim import sample_ddim
-from ..samplers.imagine_flash import sample_imagine_flash, with_noise_correction
-from ..samplers.lcm import sample_lcm
-from ..samplers.schedule import SCHEDULES, sigmas_of
-from ..samplers.tcd import sample_tcd
+from ..samplers.imagine_flash import with_noise_correction
+from ..samplers.registry import SAMPLERS, timesteps_for
+from ..samplers.schedule import sigmas_of
 from ..samplers.unit_start import with_unit_start
 
-METHODS = {
-    "lcm": (sample_lcm, "lcm"),
-    "tcd": (sample_tcd, "lcm"),
-    "ddim": (sample_ddim, "trailing"),
-    "imagine_flash": (sample_imagine_flash, "trailing"),
-}
-NOISY = ("lcm", "tcd")  # methods with step noise
-METHOD = (
-    list(METHODS),
+SAMPLER_NAME = (
+    list(SAMPLERS),
     {
         "default": "lcm",
         "tooltip": "lcm: LCM, LCM-LoRA. tcd: TCD, Hyper-SD unified. ddim: Hyper-SD N-step, Lightning, PCM. "
@@ -33,12 +24,6 @@ ETA = (
         "tooltip": "TCD only: 0 is deterministic (DDIM), 1 noises as much as LCM. TCD's authors take 0.3 at 4 steps.",
     },
 )
-
-
-def sampler_options(method: str, eta: float, seed: int | None, pictures: list[int] | None = None) -> dict:
-    """The options that the method's sampler function takes."""
-    options = {"seed": seed, "pictures": pictures} if method in NOISY else {}
-    return {**options, "eta": eta} if method == "tcd" else options
 
 
 class FewStepSampler:
@@ -61,16 +46,14 @@ class FewStepSampler:
             "tooltip": "For one-step weights asked below 999 (t = 800, 399): unit-variance noise.",
         }
         return {
-            "required": {"method": METHOD, "eta": ETA, "noise_seed": ("INT", seed)},
+            "required": {"sampler_name": SAMPLER_NAME, "eta": ETA, "noise_seed": ("INT", seed)},
             "optional": {"unit_start": ("BOOLEAN", unit)},
         }
 
-    def build(self, method: str, eta: float, noise_seed: int, unit_start: bool = False):
-        function, _ = METHODS[method]
-        if unit_start:
-            function = with_unit_start(function)
-        options = sampler_options(method, eta, None if noise_seed < 0 else noise_seed)
-        return (sampling.as_sampler(function, options),)
+    def build(self, sampler_name: str, eta: float, noise_seed: int, unit_start: bool = False):
+        chosen = SAMPLERS[sampler_name]
+        function = with_unit_start(chosen.function) if unit_start else chosen.function
+        return (sampling.as_sampler(function, chosen.keywords(eta, None if noise_seed < 0 else noise_seed)),)
 
 
 class FewStepKSampler:
@@ -87,7 +70,7 @@ class FewStepKSampler:
                 "model": ("MODEL", {"tooltip": "A model with a few-step LoRA, or a distilled one."}),
                 "positive": ("CONDITIONING",),
                 "negative": ("CONDITIONING", {"tooltip": "Has no effect at cfg 1."}),
-                "latent": ("LATENT",),
+                "latent_image": ("LATENT",),
                 "seed": ("INT", {"default": 0, "min": 0, "max": 2**64 - 1, "control_after_generate": True}),
                 "steps": (
                     "INT",
@@ -103,17 +86,18 @@ class FewStepKSampler:
                         "tooltip": "1 for distilled weights: guidance is in them, and a step is one network pass.",
                     },
                 ),
-                "method": METHOD,
+                "sampler_name": SAMPLER_NAME,
                 "eta": ETA,
                 "denoise": ("FLOAT", {"default": 1.0, "min": 0.01, "max": 1.0, "step": 0.01}),
             }
         }
 
-    def sample(self, model, positive, negative, latent, seed, steps, cfg, method, eta, denoise):
-        function, schedule = METHODS[method]
-        sigmas = sigmas_of(model.get_model_object("model_sampling"), SCHEDULES[schedule](steps, denoise))
-        sampler = sampling.as_sampler(function, sampler_options(method, eta, seed, latent.get("batch_index")))
-        return (sampling.sample_custom(model, seed, cfg, positive, negative, sampler, sigmas, latent),)
+    def sample(self, model, positive, negative, latent_image, seed, steps, cfg, sampler_name, eta, denoise):
+        chosen = SAMPLERS[sampler_name]
+        timesteps = timesteps_for(chosen.schedule, steps, denoise)
+        sigmas = sigmas_of(model.get_model_object("model_sampling"), timesteps)
+        sampler = sampling.as_sampler(chosen.function, chosen.keywords(eta, seed, latent_image.get("batch_index")))
+        return (sampling.sample_custom(model, seed, cfg, positive, negative, sampler, sigmas, latent_image),)
 
 
 class FewStepNoiseCorrection:

@@ -15,7 +15,7 @@ class FewStepSchedule:
         return {
             "required": {
                 "model": ("MODEL", {"tooltip": "Its own noise schedule is used, with every patch on it."}),
-                "schedule": (
+                "scheduler": (
                     ["lcm", "trailing", "explicit", "segments"],
                     {
                         "tooltip": "lcm: LCM, TCD, unified Hyper-SD (999, 759, 499, 259). trailing: Hyper-SD N-step, "
@@ -44,13 +44,13 @@ class FewStepSchedule:
             }
         }
 
-    def build(self, model, schedule, steps, denoise, original_steps, timesteps):
+    def build(self, model, scheduler, steps, denoise, original_steps, timesteps):
         chosen = {
             "lcm": lambda: lcm_timesteps(steps, denoise, original_steps),
             "trailing": lambda: trailing_timesteps(steps, denoise),
             "explicit": lambda: parse_timesteps(timesteps),
             "segments": lambda: segment_timesteps(steps, denoise, original_steps),
-        }[schedule]()
+        }[scheduler]()
         return (sigmas_of(model.get_model_object("model_sampling"), chosen),)
 
 

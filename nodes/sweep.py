@@ -11,7 +11,7 @@ from ..host.progress import Progress, throw_if_cancelled
 from ..training.checks import require
 from ..weights import merge
 from .merge import RANK, parent, summed
-from .methods import numbers
+from .widgets import numbers
 
 NODE = "FewStepMergeSweep"
 MARGIN, LINE = 110, 14  # pixels
@@ -26,7 +26,7 @@ class FewStepMergeSweep:
     CATEGORY = "FewStep/merging"
     FUNCTION = "sweep"
     RETURN_TYPES = ("IMAGE", "IMAGE", "STRING")
-    RETURN_NAMES = ("sheet", "pictures", "table")
+    RETURN_NAMES = ("sheet", "images", "table")
 
     @classmethod
     def INPUT_TYPES(cls):
@@ -39,11 +39,20 @@ class FewStepMergeSweep:
                 "rank": ("INT", RANK),
                 "positive": ("CONDITIONING",),
                 "negative": ("CONDITIONING", {"tooltip": "Has no effect at cfg 1."}),
-                "latent": ("LATENT", {"tooltip": "As many pictures in a row as it holds."}),
+                "latent_image": ("LATENT", {"tooltip": "As many pictures in a row as it holds."}),
                 "sampler": ("SAMPLER", {"tooltip": "From FewStep Load LoRA or FewStep Sampler."}),
                 "sigmas": ("SIGMAS", {"tooltip": "From the same, or FewStep Schedule."}),
                 "cfg": ("FLOAT", {"default": 1.0, "min": 0.0, "max": 30.0, "step": 0.1, "tooltip": "1 if distilled."}),
-                "seed": ("INT", {"default": 0, "min": 0, "max": 2**64 - 1, "control_after_generate": True}),
+                "noise_seed": (
+                    "INT",
+                    {
+                        "default": 0,
+                        "min": 0,
+                        "max": 2**64 - 1,
+                        "control_after_generate": True,
+                        "tooltip": "Of the noise that every lambda starts from.",
+                    },
+                ),
                 "vae": ("VAE", {"tooltip": "To see the pictures."}),
             },
             "optional": {
@@ -69,7 +78,7 @@ class FewStepMergeSweep:
 
 
 def lambdas(text: str) -> list[float]:
-    found = list(dict.fromkeys(numbers(text, float, NODE, "weights")))
+    found = list(dict.fromkeys(numbers(text, float, "weights")))
     require(1 <= len(found) <= 16, f"{NODE}: weights needs 1 to 16 numbers, got {len(found)}.")
     require(all(-10 <= weight <= 10 for weight in found), f"{NODE}: weights must lie in -10..10, got {text!r}.")
     return found
@@ -77,7 +86,7 @@ def lambdas(text: str) -> list[float]:
 
 def draw(model, vae, settings: dict) -> Tensor:
     """Pictures [b, h, w, 3] in 0..1 of one merge; the noise is the same for all."""
-    order = ("seed", "cfg", "positive", "negative", "sampler", "sigmas", "latent")
+    order = ("noise_seed", "cfg", "positive", "negative", "sampler", "sigmas", "latent_image")
     latent = sampling.sample_custom(model, *(settings[name] for name in order))
     return vae.decode(latent["samples"]).float().cpu().clamp(0, 1)
 

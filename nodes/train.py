@@ -19,7 +19,7 @@ class FewStepDistill:
     FUNCTION = "distil"
     OUTPUT_NODE = True
     RETURN_TYPES = ("MODEL", "STRING", "IMAGE", "STRING", "LORA_MODEL", "LOSS_MAP")
-    RETURN_NAMES = ("model", "lora_name", "loss_picture", "report", "lora", "loss_map")
+    RETURN_NAMES = ("model", "lora_name", "loss_image", "report", "lora", "loss_map")
 
     @classmethod
     def INPUT_TYPES(cls):
@@ -162,7 +162,7 @@ class FewStepDistill:
         text = report.summary(result, method, config)
         lora = result.tensors if config.train == "lora" else {}
         student = export.student_model(job, result.tensors)
-        return (student, result.name, report.loss_picture(result.metrics), text, lora, {"loss": losses})
+        return (student, result.name, report.loss_image(result.metrics), text, lora, {"loss": losses})
 
 
 def check_run(run_name: str, method, config: TrainConfig, resume: bool) -> None:

@@ -17,9 +17,10 @@ STEP = GUIDANCE
 class Batch:
     """noise: [b, c, h, w], unit variance; cond, uncond: what the denoiser takes; uniform: [b, n] in 0..1.
 
-    latents: clean pictures [b, c, h, w] in the model's scale, or None in a run on prompts alone; prompts: their texts,
-    for terms that read them. fresh(name): unit noise like `noise`, another for every name. step: optimizer steps done,
-    for schedules. instances(h, w): the masks of each picture at that size, where the data has pictures.
+    latents: clean images [b, c, h, w] in the model's scale, or None in a run on prompts alone; image_noise: the noise
+    that the teacher drew each from, where it did; prompts: their texts, for terms that read them. fresh(name): unit
+    noise like `noise`, another for every name. step of steps: optimizer steps done, and in all, for schedules.
+    instances(h, w): the masks of each image at that size, where the data has images.
     Every random number of a sample depends on (seed, its global index, a name) alone.
     """
 
@@ -32,6 +33,8 @@ class Batch:
     prompts: list[str] | None = None
     step: int = 0
     instances: Callable[[int, int], list] | None = None
+    image_noise: Tensor | None = None
+    steps: int = 0
 
     @property
     def x0(self) -> Tensor:

@@ -12,7 +12,7 @@ MAY_CHANGE_ON_RESUME = ("steps", "learning_rate", "precision", "save_every", "ke
 MAY_CHANGE_ON_RESUME += ("gradient_checkpointing", "keep", "lora_over")
 # What a method is told to change when its run is dead (watch.py), at any depth of its options. A weight that is 0 stays
 # 0 and one that is not stays so: otherwise there would be other networks, or other data.
-RESCUES = ("student_every", "critic_rate", "discriminator_rate", "adversarial", "judging")
+RESCUES = ("student_every", "rate", "adversarial", "discriminator_weight")
 STARTS = ("start", "start_model")  # settings that a run without them does not name
 # What is kept as a hash, in words.
 SAID = {"base": "another model, or other LoRAs on it", "data": "other prompts, pictures or sizes"}
@@ -26,12 +26,12 @@ class TrainConfig:
     steps: int = 1000  # optimizer steps
     batch_size: int = 12  # samples per micro-batch
     accumulate: int = 1  # micro-batches per optimizer step
-    learning_rate: float = 1e-4  # AdamW; the LCM-LoRA recipe's value
+    learning_rate: float = 0.0  # of the student, AdamW; 0: the method's own
     warmup: int = 0  # steps of linear warm-up
     decay: Literal["constant", "cosine"] = "constant"  # or to zero at `steps`
     clip: float = 1.0  # gradient norm
-    rank: int = 64  # LoRA rank
-    alpha: float = 64.0  # LoRA alpha; the delta is alpha / rank * B A
+    rank: int = 0  # of the student's LoRA; 0: the method's own
+    alpha: float = 0.0  # of the student's LoRA; 0: the method's own. The delta is alpha / rank * B A
     ema_decay: float = 0.0  # 0: the student itself is kept; else its moving average
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of the forward pass; LoRA weights and losses stay fp32
     gradient_checkpointing: bool = False
@@ -40,7 +40,7 @@ class TrainConfig:
     keep_last: int = 2
     preview_every: int = 100
     optimizer: Literal["adamw", "adamw8bit"] = "adamw"  # 8 bit: with bitsandbytes
-    layers: str = "all"  # which layers get a LoRA: see host/training/layers.py
+    layers: str = ""  # which layers get the student's LoRA: see host/training/layers.py; "": the method's own
     # Over the plain base the product holds the LoRAs on the wired MODEL too.
     lora_over: Literal["patched model", "plain base", "plain base by SVD"] = "patched model"
     keep: Literal["last", "best"] = "last"  # what becomes the product; best by the held-out trajectory error
@@ -48,17 +48,19 @@ class TrainConfig:
     train: Literal["lora", "full", "full and critic"] = "lora"
 
     def __post_init__(self):
-        counts = ("steps", "batch_size", "accumulate", "rank", "save_every", "keep_last", "preview_every")
-        check_fields(self, counts=counts, positive=("learning_rate",))
-        require(self.alpha > 0, f"LoRA alpha must be positive, got {self.alpha}. Equal to the rank is usual.")
+        counts = ("steps", "batch_size", "accumulate", "save_every", "keep_last", "preview_every")
+        check_fields(self, counts=counts)
+        for name in ("learning_rate", "rank", "alpha"):
+            value = getattr(self, name)
+            require(value >= 0, f"{name} must be positive, or 0 for the method's own, got {value}.")
         require(0 <= self.ema_decay < 1, f"ema_decay must lie in 0..1 (1 excluded), got {self.ema_decay}.")
         require(self.warmup >= 0 and self.clip > 0, "warmup must not be negative, and clip must be positive.")
 
-    def rate(self, step: int, peak: float | None = None) -> float:
-        """The learning rate of a step: linear warm-up, then constant or half a cosine to zero. peak: a turn's own."""
-        rising = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+    def rate(self, step: int, peak: float, warmup: int = 0) -> float:
+        """The learning rate of a step: linear warm-up to the peak, then constant or half a cosine to zero."""
+        rising = min(1.0, (step + 1) / warmup) if warmup else 1.0
         falling = 0.5 * (1 + cos(pi * min(step / self.steps, 1))) if self.decay == "cosine" else 1.0
-        return (self.learning_rate if peak is None else peak) * rising * falling
+        return peak * rising * falling
 
 
 def check_resume(old: dict, new: dict, run: str) -> list[str]:

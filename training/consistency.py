@@ -55,11 +55,18 @@ def perturbed(batch: Batch, strength: float) -> Tensor:
     return batch.noise + strength * z
 
 
+def guidance_of(batch: Batch, options: ConsistencyOptions) -> Tensor | float:
+    """The teacher's guidance scale: drawn for each sample [b], or the one number where the span has no width."""
+    low, high = options.guidance_min, options.guidance_max
+    return low if low == high else low + batch.uniform[:, GUIDANCE] * (high - low)
+
+
 def consistency_pair(roles, path: Path, batch: Batch, options: ConsistencyOptions) -> tuple[Tensor, Tensor, Tensor]:
     """(student's jump, target's jump without gradient, end): both in the papers' coordinates at the timesteps end."""
     t, s, end = trajectory(path, batch, options)  # t_n, t_n-1 and t_end of Hyper-SD's algorithm 1
-    scale = options.guidance_min + batch.uniform[:, GUIDANCE] * (options.guidance_max - options.guidance_min)
-    cond = {**batch.cond, "w": scale - 1} if options.guidance_embedding else batch.cond
+    scale = guidance_of(batch, options)
+    told = torch.as_tensor(scale, dtype=batch.noise.dtype, device=batch.noise.device).expand(len(batch)) - 1
+    cond = {**batch.cond, "w": told} if options.guidance_embedding else batch.cond
     noise = perturbed(batch, options.perturbation)
     y_t = path.noise(batch.x0, noise, t)  # x_tn
     with torch.no_grad():
@@ -76,7 +83,7 @@ def consistency_pair(roles, path: Path, batch: Batch, options: ConsistencyOption
 def consistency(roles, path: Path, batch: Batch, options: ConsistencyOptions) -> tuple[Tensor, dict]:
     """weight d(student's jump, target's jump) + weight adversarial."""
     predicted, target, end = consistency_pair(roles, path, batch, options)
-    found = distance(predicted, target, options.loss, options.huber_c)
+    apart = distance(predicted, target, options.loss, options.huber_c)
     window = path.timesteps // options.segments
-    fooling, logs = generator_loss(roles, path, batch, predicted, end, window, options.adversarial)
-    return options.distance * found + fooling, {"consistency": found.detach(), **logs}
+    adversarial, logs = generator_loss(roles, path, batch, predicted, end, options, window)
+    return options.distance * apart + adversarial, {"consistency": apart.detach(), **logs}

@@ -39,7 +39,7 @@ class Examples:
     A cond is a dict of tensors [1, ...], the keywords of the denoiser; uncond: the empty prompt's, or one for each cond
     where sizes are part of it. texts: the prompt of each cond. A run on prompts alone has no latents, only their shape
     (c, h, w). buckets: where latents have several shapes; shape is then the largest. instances(index, h, w): the masks
-    of a picture at that size.
+    of a picture at that size. noises: what the teacher drew each latent from, where it did.
     """
 
     latents: Sequence[Tensor] | Tensor | None
@@ -50,6 +50,7 @@ class Examples:
     shape: tuple[int, ...] | None = None
     buckets: Buckets | None = None
     instances: Callable[[int, int, int], object] | None = None
+    noises: Sequence[Tensor] | None = None
 
     def __post_init__(self):
         require(
@@ -103,10 +104,11 @@ def make_batch(
     step: int = 0,
     stream: str = "sample",
     whole: int | None = None,
+    steps: int = 0,
 ) -> Batch:
     """The samples start .. start + count - 1 of the run. Each stream has random numbers of its own on the same data.
 
-    whole: samples in the batch that these are a process's part of, when they are a part.
+    whole: samples in the batch that these are a process's part of, when they are a part. step, steps: of the run.
     """
     shape, chosen = examples.buckets.pick(seed, start, count, whole or count)
     conds = [examples.conds[examples.prompts[i]] for i in chosen]
@@ -117,6 +119,7 @@ def make_batch(
         return torch.stack([torch.randn(shape, generator=g) for g in generators]).to(device)
 
     generators = [generator_for(stream, seed, n) for n in range(start, start + count)]
+    drawn_from = None if examples.latents is None else examples.noises
     return Batch(
         latents=None if examples.latents is None else torch.stack([examples.latents[i] for i in chosen]).to(device),
         noise=torch.stack([torch.randn(shape, generator=g) for g in generators]).to(device),
@@ -126,5 +129,7 @@ def make_batch(
         fresh=fresh,
         prompts=examples.texts and [examples.texts[examples.prompts[i]] for i in chosen],
         step=step,
+        steps=steps,
+        image_noise=None if drawn_from is None else torch.stack([drawn_from[i] for i in chosen]).to(device),
         instances=examples.instances and (lambda h, w: [examples.instances(i, h, w) for i in chosen]),
     )

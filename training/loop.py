@@ -45,9 +45,10 @@ class Trainer:
     def __post_init__(self):
         self.parameters = {role: self.roles.parameters(role) for role in sorted(self.method.trained)}
         self.averaged = self.roles.parameters("target") if self.config.ema_decay else {}
+        self.training = {role: self.method.training(role, self.config) for role in self.parameters}
         self.optimizers = {
-            role: optimizers.make(self.config.optimizer, ps.values(), self.config.learning_rate)
-            for role, ps in self.parameters.items()
+            role: optimizers.make(self.config.optimizer, ps.values(), own.rate, own.betas)
+            for (role, ps), own in zip(self.parameters.items(), self.training.values())
         }
         self.scaler = make_scaler(self.config.precision, self.device)
         self.step = 0
@@ -108,51 +109,62 @@ class Trainer:
         """All turns that are due, then the moving average. A turn that is not due costs nothing."""
         started, record = time.perf_counter(), {"step": self.step + 1}
         if self.step in self.method.handovers:
-            self.roles.copy("student", "previous")
+            self.roles.copy("target" if self.averaged else "student", "previous")
         for number, turn in enumerate(self.method.turns):
             if turn.due(self.step):
-                found = self.take(turn, "sample" if number == 0 else turn.role)
-                loss = found.pop("loss")
-                record.update(found, **{"loss" if turn.role == "student" else f"{turn.role}_loss": loss})
+                logs = self.take(turn, "sample" if number == 0 else turn.role)
+                loss = logs.pop("loss")
+                record.update(logs, **{"loss" if turn.role == "student" else f"{turn.role}_loss": loss})
         if self.averaged:
-            update_average(self.averaged, self.roles.parameters("student"), self.config.ema_decay)
+            update_average(self.averaged, self.roles.parameters("student"), self.decay())
         return {**record, "seconds": round(time.perf_counter() - started, 4)}
 
+    def decay(self) -> float:
+        """mu of the moving average, min(mu, (1 + n) / (10 + n)) in the n-th step of a phase: young, it forgets quickly
+        the weights that it began with."""
+        n = self.step - max(first for first in (0, *self.method.phases) if first <= self.step)
+        return min(self.config.ema_decay, (1 + n) / (10 + n))
+
     def take(self, turn: Turn, stream: str) -> dict:
-        """Forward and backward of every term on every micro-batch, then one optimizer step for the turn's role."""
+        """Forward and backward of every term on every micro-batch, then one optimizer step for the turn's role.
+
+        Losses and logs come off the device once, before the weights are touched.
+        """
         optimizer, size = self.optimizers[turn.role], self.config.batch_size
-        logs: dict[str, float] = {}
-        rate = self.config.rate(self.step, turn.learning_rate)
+        logs: dict[str, Tensor] = {}
+        training = self.training[turn.role]
+        rate = self.config.rate(self.step, training.rate, training.warmup)
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.zero_grad(set_to_none=True)
         for micro in range(self.config.accumulate):
             self.on_micro()
             first = (self.step * self.config.accumulate + micro) * size
-            batch = make_batch(self.examples, self.config.seed, first, size, self.device, self.step, stream)
+            steps = {"step": self.step, "stream": stream, "steps": self.config.steps}
+            batch = make_batch(self.examples, self.config.seed, first, size, self.device, **steps)
             for name, value in self.accumulate(turn, batch).items():
                 logs[name] = logs.get(name, 0.0) + value / self.config.accumulate
         self.scaler.unscale_(optimizer)
-        norm = float(torch.nn.utils.clip_grad_norm_(list(self.parameters[turn.role].values()), self.config.clip))
+        norm = torch.nn.utils.clip_grad_norm_(list(self.parameters[turn.role].values()), self.config.clip)
+        numbers = on_cpu({**logs, f"{turn.role}_gradient": norm})
+        self.require_finite(turn.role, "loss", numbers["loss"])
         if self.scaler.get_scale() <= 1:  # above, the scaler answers an overflow by itself; 1 is also that of none
-            self.require_finite(turn.role, "gradient norm", norm)
+            self.require_finite(turn.role, "gradient norm", numbers[f"{turn.role}_gradient"])
         self.scaler.step(optimizer)
         self.scaler.update()
         optimizer.zero_grad(set_to_none=True)
-        rates = {"learning_rate": rate} if turn.learning_rate is None else {}
-        return {**logs, f"{turn.role}_gradient": norm, **rates}
+        return {**numbers, **({"learning_rate": rate} if turn.role == "student" else {})}
 
-    def accumulate(self, turn: Turn, batch) -> dict[str, float]:
-        """Backward term by term, so that one graph is alive at a time."""
-        logs = {}
-        for term, weight in turn.terms:
+    def accumulate(self, turn: Turn, batch) -> dict[str, Tensor]:
+        """Backward term by term, so that one graph is alive at a time. The logs stay on the device."""
+        logs, total = {}, torch.zeros((), device=self.device)
+        for term in turn.terms:
             with self.autocast():
-                loss, found = term(self.roles, self.path, batch)
-            value = float(loss.detach())
-            self.require_finite(turn.role, "loss", value)
-            self.scaler.scale(loss * (weight / self.config.accumulate)).backward()
-            logs.update({name: float(v) for name, v in found.items()}, loss=logs.get("loss", 0.0) + weight * value)
-        return logs
+                loss, of_term = term(self.roles, self.path, batch)
+            self.scaler.scale(loss * (term.weight / self.config.accumulate)).backward()
+            total = total + term.weight * loss.detach().float()
+            logs.update(of_term)
+        return {**logs, "loss": total}
 
     def require_finite(self, role: str, what: str, value: float) -> None:
         """Stop before the weights are touched, so that the state of the last step stays good."""
@@ -168,6 +180,11 @@ class Trainer:
         kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.config.precision)
         # Without its cache: older torch keeps casts made under no_grad (the target's), and the student loses its graph.
         return torch.autocast(self.device.type, dtype=kind, cache_enabled=False) if kind else nullcontext()
+
+
+def on_cpu(logs: dict[str, Tensor]) -> dict[str, float]:
+    """All numbers in one transfer: each float() of its own would wait for the device."""
+    return dict(zip(logs, torch.stack([value.detach().float() for value in logs.values()]).tolist()))
 
 
 def make_scaler(precision: str, device: torch.device):

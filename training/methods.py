@@ -1,32 +1,54 @@
-"""Methods: tables of turns."""
+"""Methods: tables of turns. A new one is a function here, and its options in `options.py`."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from itertools import accumulate
 
-from .adversarial import discriminate
+from ..samplers.schedule import segment_floors
+from .adversarial import FakeAndReal, discriminate
 from .checks import require
 from .consistency import consistency, consistency_pair
-from .method import Method, Turn, one_term
-from .options import ConsistencyOptions, ReconstructionOptions, ScoreMethodOptions, TSCDOptions
+from .method import Method, Term, Turn
+from .options import (
+    ConsistencyOptions,
+    DiscriminatorOptions,
+    DMDOptions,
+    PairsOptions,
+    ReconstructionOptions,
+    RoleOptions,
+    SwiftBrushOptions,
+    TSCDOptions,
+)
+from .pairs import regression
 from .reconstruction import reconstruction, reconstruction_pair
-from .score import denoising, distribution_matching, made_pair, to_pictures
+from .score import denoising, distribution_matching, generated_pair
+
+LCM_LORA = RoleOptions(rate=1e-4, rank=64, alpha=64.0)  # diffusers' recipe of LCM-LoRA
 
 
-def discriminator_turn(pair: Callable, options: object, rate: float, window: int = 1000, **when) -> Turn:
-    """The discriminator's turn on pair(roles, path, batch, options) -> (fake, real, t)."""
-    judge = partial(discriminate, pair=partial(pair, options=options), window=window)
-    return Turn("discriminator", ((judge, 1.0),), learning_rate=rate, **when)
+def trained_by(student: RoleOptions, heads: DiscriminatorOptions, **others: RoleOptions) -> dict:
+    """The fields of Method that say how each role trains."""
+    roles = {"student": student, **others, "discriminator": RoleOptions(rate=heads.rate, betas=heads.betas)}
+    return {"roles_options": tuple(roles.items()), "discriminator_maps": heads.maps}
 
 
 def lcm(options: ConsistencyOptions) -> Method:
     """LCM / LCM-LoRA: one student, one term; the target is the student itself or its moving average."""
-    return Method("LCM", options, (one_term(consistency, options),), sampler="lcm", schedule="lcm")
+    own = {"timesteps": own_lists(options.grid), "roles_options": (("student", LCM_LORA),)}
+    return Method("LCM", options, (Turn("student", (Term(consistency, options),)),), "lcm", "lcm", **own)
+
+
+def own_lists(grid: int, segments: int = 1) -> tuple[tuple[int, ...], ...]:
+    """The student's timesteps for 1-8 steps where the grid is not the 50 points that schedules know."""
+    if grid == 50:
+        return ()
+    if segments > 1:
+        return ((999, *reversed(segment_floors(segments, grid)[1:])),)
+    points = [1000 // grid * (grid - n) - 1 for n in range(grid)]
+    return tuple(tuple(points[n * grid // count] for n in range(count)) for count in range(1, min(8, grid) + 1))
 
 
 def lcf(options: ConsistencyOptions) -> Method:
-    """LCF: consistency on the pictures' own trajectories, without a teacher; the model it starts from is an LCM."""
+    """LCF: consistency on the images' own trajectories, without a teacher; the model it starts from is an LCM."""
     return replace(lcm(replace(options, solver="data", guidance_min=1.0, guidance_max=1.0)), name="LCF")
 
 
@@ -34,85 +56,84 @@ def tscd(options: TSCDOptions) -> Method:
     """TSCD: a student turn per phase, and a discriminator where needed. PCM: end floor; TCD and CTM: k = 1."""
     turns, firsts = [], [0, *accumulate(options.phase_steps)]
     lasts = [*firsts[1:-1], None]  # the last phase goes on to the end
-    phases = zip(firsts, lasts, options.segments, options.distance, options.adversarial)
-    for first, last, k, weight, adversarial in phases:
-        phase = replace(options.consistency, segments=k, distance=weight, adversarial=adversarial)
-        if options.previous and first:
-            phase = replace(phase, teacher="previous", guidance_min=1.0, guidance_max=1.0)
-        turns.append(one_term(consistency, phase, first=first, last=last))
-        if adversarial:
-            rate, window = options.discriminator_rate, 1000 // k
-            turns.append(discriminator_turn(consistency_pair, phase, rate, window, first=first, last=last))
+    for number, (first, last) in enumerate(zip(firsts, lasts)):
+        phase = phase_options(options, number, first)
+        turns.append(Turn("student", (Term(consistency, phase),), first=first, last=last))
+        if phase.adversarial:
+            contest = FakeAndReal(consistency_pair, phase, 1000 // phase.segments)
+            turns.append(Turn("discriminator", (Term(discriminate, contest),), first=first, last=last))
+    k, grid = options.segments[-1], options.consistency.grid
+    own = {"timesteps": own_lists(grid, k), **trained_by(LCM_LORA, options.discriminator)}
     schedule, most = ("lcm", 8) if k == 1 else ("segments", k)  # the last phase's
-    return Method("TSCD", options, tuple(turns), "tcd", schedule, most=most)
+    return Method("TSCD", options, tuple(turns), "tcd", schedule, most=most, eta=options.eta, **own)
 
 
-def imagine_flash(options: ReconstructionOptions, discriminator_rate: float = 1e-5) -> Method:
-    """Imagine Flash: reconstruction on the student's own rollout; only forward starts look at pictures."""
-    turns = [one_term(reconstruction, options)]
+def phase_options(options: TSCDOptions, number: int, first: int) -> ConsistencyOptions:
+    """The consistency term of one phase, which begins at the step `first`."""
+
+    def own(values: tuple, name: str):
+        return {} if not values else {name: values[number if len(values) > 1 else 0]}
+
+    guidance = own(options.guidance, "guidance_min") | own(options.guidance, "guidance_max")
+    if options.previous_teacher and first:
+        guidance = {"teacher": "previous", "guidance_min": 1.0, "guidance_max": 1.0}
+    return replace(
+        options.consistency,
+        segments=options.segments[number],
+        distance=options.distance[number],
+        adversarial=options.adversarial[number],
+        adversarial_from=first + options.discriminator.head_start,
+        discriminator=options.discriminator,
+        **own(options.skip, "skip"),
+        **guidance,
+    )
+
+
+def imagine_flash(options: ReconstructionOptions) -> Method:
+    """Imagine Flash: reconstruction on the student's own rollout; forward starts and the adversary look at images."""
+    options = replace(options, adversarial_from=options.discriminator.head_start)
+    turns = [Turn("student", (Term(reconstruction, options),))]
     if options.adversarial:
-        turns.append(discriminator_turn(reconstruction_pair, options, discriminator_rate))
-    own = {"timesteps": (options.timesteps,), "most": len(options.timesteps), "pictures": options.start == "forward"}
+        contest = FakeAndReal(reconstruction_pair, options)
+        turns.append(Turn("discriminator", (Term(discriminate, contest),)))
+    images = options.start == "forward" or bool(options.adversarial and options.real == "data")
+    own = {"timesteps": (options.timesteps,), "most": len(options.timesteps), "images": images}
+    own |= trained_by(LCM_LORA, options.discriminator)
     return Method("ImagineFlash", options, tuple(turns), "imagine_flash", "trailing", **own)
 
 
-def dmd(options: ScoreMethodOptions) -> Method:
-    """DMD / DMD2 (Yin et al. 2024): the critic learns every step, the student every student_every.
+def pairs(options: PairsOptions) -> Method:
+    """Regression on noise-image pairs alone: a one-step student, and the start of a better one (DMD2, section 4.5)."""
+    own = {"timesteps": ((options.timestep,),), "most": 1, "roles_options": (("student", LCM_LORA),)}
+    return Method("Pairs", options, (Turn("student", (Term(regression, options),)),), "lcm", "trailing", **own)
+
+
+def dmd(options: DMDOptions) -> Method:
+    """DMD / DMD2 (Yin et al. 2023, 2024): the critic learns every step, the student every student_every.
 
     As Hyper-SD's one-step enhancement it starts from the TSCD LoRA.
     """
-    score, first = options.score, options.score.timesteps[:1]
-    picture = {"shift": "none", "teacher_steps": options.anchor_steps, "guidance": score.guidance}
-    student = (
-        (distribution_matching, score, 1.0),
-        (reconstruction, ReconstructionOptions(timesteps=first, **picture), options.anchor),
-        (to_pictures, score, options.pictures),
+    score = replace(options.score, adversarial_from=options.score.discriminator.head_start)
+    own_pairs = PairsOptions(
+        timestep=score.timesteps[0], teacher_steps=options.regression_steps, guidance=score.guidance
     )
-    terms = tuple((partial(term, options=own), weight) for term, own, weight in student if weight)
+    student = [Term(distribution_matching, score)]
+    if options.regression_weight:
+        student.append(Term(regression, own_pairs, options.regression_weight))
     turns = [
-        Turn("student", terms, every=options.student_every),
-        one_term(denoising, score, "critic", learning_rate=options.critic_rate),
+        Turn("student", tuple(student), every=options.student_every),
+        Turn("critic", (Term(denoising, score),)),
     ]
     if score.adversarial and score.features == "teacher":
-        turns.append(discriminator_turn(made_pair, score, options.discriminator_rate))
-    judge, looks = score.features if score.adversarial else "teacher", bool(options.pictures or score.adversarial)
-    own = {"timesteps": (score.timesteps,), "most": len(score.timesteps), "pictures": looks, "judge": judge}
+        turns.append(Turn("discriminator", (Term(discriminate, FakeAndReal(generated_pair, score)),)))
+    looks = bool(options.regression_weight or score.adversarial)
+    own = {"timesteps": (score.timesteps,), "most": len(score.timesteps), "images": looks}
+    own["discriminator_features"] = score.features if score.adversarial else "teacher"
+    own |= trained_by(options.student, score.discriminator, critic=options.critic)
     return Method("DMD", options, tuple(turns), "lcm", "trailing", **own)
 
 
-def swiftbrush(options: ScoreMethodOptions) -> Method:
-    """SwiftBrush v2 (Dao et al. 2024): one step; in the paper vsd weights, both scores guided by 4.5, turn about."""
-    require(len(options.score.timesteps) == 1, "SwiftBrush: the student has one step; DMD trains several.")
+def swiftbrush(options: SwiftBrushOptions) -> Method:
+    """SwiftBrush v2 (Dao et al. 2024): DMD's turns under its own options, for one step."""
+    require(len(options.score.timesteps) == 1, "SwiftBrush's student has one step; FewStep Method DMD trains several.")
     return replace(dmd(options), name="SwiftBrush")
-
-
-@dataclass(frozen=True)
-class Together:
-    """The options of several methods; weight: of the second."""
-
-    parts: tuple
-    weight: float = 1.0
-
-
-def total(first: Method, second: Method, weight: float) -> Method:
-    """first + weight second: equal turns become one with the terms of both, the others stand side by side."""
-    together: dict[Turn, tuple] = {}
-    for method, factor in ((first, 1.0), (second, weight)):
-        for turn in method.turns:
-            key, weighted = replace(turn, terms=()), tuple((term, factor * own) for term, own in turn.terms)
-            together[key] = together.get(key, ()) + weighted
-    judges = {method.judge for method in (first, second) if "discriminator" in method.roles}
-    require(
-        len(judges) < 2,
-        "FewStepMethodSum: one method's discriminator looks at the critic, the other's at the teacher. Set features of "
-        "FewStepMethodDMD to teacher.",
-    )
-    return replace(
-        first,
-        name=f"{first.name}+{second.name}",
-        options=Together((first.options, second.options), weight),
-        turns=tuple(replace(turn, terms=terms) for turn, terms in together.items()),
-        pictures=first.pictures or second.pictures,
-        on_pictures=(*first.on_pictures, *((term, weight * own) for term, own in second.on_pictures)),
-        judge=next(iter(judges), "teacher"),
-    )

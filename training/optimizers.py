@@ -6,12 +6,14 @@ import torch
 from torch import nn
 
 
-def make(name: str, parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+def make(
+    name: str, parameters: Iterable[nn.Parameter], rate: float, betas: tuple[float, float] = (0.9, 0.999)
+) -> torch.optim.Optimizer:
     """name: "adamw" or "adamw8bit" (Dettmers et al. 2021, block-wise). ValueError where the 8-bit one cannot be had."""
     parameters = list(parameters)
     if name == "adamw":
-        return torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
-    optimizer = eight_bit()(parameters, lr=rate, weight_decay=0.0)
+        return torch.optim.AdamW(parameters, lr=rate, betas=betas, weight_decay=0.0)
+    optimizer = eight_bit()(parameters, lr=rate, betas=betas, weight_decay=0.0)
     try_out(optimizer, parameters[0].device)
     return optimizer
 

@@ -71,8 +71,8 @@ class Path:
         added = (self.sigma(s) ** 2 - (scale * self.sigma(t)) ** 2).clamp(min=0).sqrt()
         return expand(scale, y) * y + expand(added, y) * noise
 
-    def between(self, t: Tensor, s: Tensor) -> Tensor:
-        """The timestep [b] nearest to halfway in log SNR: sigma = sqrt(sigma_t sigma_s) (VP)."""
-        middle = (self.sigma(t) * self.sigma(s)).sqrt()
+    def between(self, t: Tensor, s: Tensor, even: bool = False) -> Tensor:
+        """The timestep [b] nearest to halfway in log SNR, sigma = sqrt(sigma_t sigma_s) (VP); even: in sigma itself."""
+        middle = (self.sigma(t) + self.sigma(s)) / 2 if even else (self.sigma(t) * self.sigma(s)).sqrt()
         table = self.sigmas.to(middle.device)
         return (table[None] - middle[:, None]).abs().argmin(1)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .batch import CHANCE, Batch
+from .batch import CHANCE, STEP, Batch
 from .checks import require
 from .options import PerceptionOptions
 from .path import Path
 from .rewards import soft_iou
-from .rollout import student_step
+from .rollout import rollout
 
 
 @dataclass(frozen=True)
@@ -34,24 +34,34 @@ class Instances:
         return torch.stack(found).float()
 
 
+def denoised(roles, path: Path, batch: Batch, options: PerceptionOptions) -> Tensor:
+    """x0' of the student: x0 is noised to t_a, denoised without gradient to one of the timesteps below it, d_t."""
+    t_a = torch.full_like(batch.clean, options.timesteps[0])
+    noised = path.noise(batch.x0, batch.noise, t_a)
+    below = max(len(options.timesteps) - 1, 1)
+    index = batch.randint(STEP, below) + (len(options.timesteps) > 1)
+    y = rollout(roles, path, batch, options.timesteps, index, "ddim", start=noised)
+    d_t = torch.tensor(options.timesteps, device=index.device)[index]
+    return roles("student", y, path.sigma(d_t), batch.cond)
+
+
 def perception(
     roles, path: Path, batch: Batch, options: PerceptionOptions, critic: Callable, decode: Callable
 ) -> tuple[Tensor, dict]:
-    """critic(pictures [b, 3, h, w] in 0..1, [Instances], seed) -> loss. Pictures without masks are left out."""
+    """critic(images [b, 3, h, w] in 0..1, [Instances], seed) -> loss. Images without masks are left out."""
     require(
         batch.instances is not None,
         "This loss needs pictures with masks, and the data has none. Give FewStepDataset a folder with pictures that "
         "have an alpha channel or a name.mask.png beside name.png.",
     )
-    _, t = student_step(batch, options.timesteps)
-    x0 = roles("student", path.noise(batch.x0, batch.noise, t), path.sigma(t), batch.cond)
-    pictures = decode(x0)
-    found = batch.instances(*pictures.shape[-2:])
-    masked = [i for i, instances in enumerate(found) if len(instances)]
+    x0 = denoised(roles, path, batch, options)
+    images = decode(x0)
+    instances = batch.instances(*images.shape[-2:])
+    masked = [i for i, of_image in enumerate(instances) if len(of_image)]
     if not masked:
         return 0.0 * x0.sum(), {}
     seed = int(batch.uniform[0, CHANCE] * 2**31)  # the segmenter draws samples of its own
-    loss = critic(pictures[masked], [found[i] for i in masked], seed)
+    loss = critic(images[masked], [instances[i] for i in masked], seed)
     return loss, {"perception": loss.detach()}
 
 

@@ -1,6 +1,7 @@
 """Rewards: scores of pictures that a student can follow uphill. `reward(pictures, prompts) -> [b]`, higher is better.
 
-pictures: [b, 3, h, w] in 0..1, with gradient; prompts: their texts. torch only; the networks are passed in.
+pictures: [b, 3, h, w] in 0..1, with gradient; prompts: their texts. torch only; the networks are passed in. Each has
+a scale of its own: `span` is what it gives, `alpha` where a hinge on it lets an image alone if nobody says otherwise.
 """
 
 from collections import OrderedDict
@@ -43,6 +44,8 @@ class ClipSimilarity:
     text: Callable[[list[str]], Tensor]
     size: int = 224
     pixels: tuple = CLIP
+    span: tuple[float, float] = (-1.0, 1.0)
+    alpha: float = 0.35  # SwiftBrush v2's tau
     known: OrderedDict = field(default_factory=OrderedDict)
 
     def __call__(self, pictures: Tensor, prompts: list[str]) -> Tensor:
@@ -73,6 +76,8 @@ class AestheticScore:
     image: Callable[[Tensor], Tensor]
     layers: list[tuple[Tensor, Tensor]]
     size: int = 224
+    span: tuple[float, float] = (1.0, 10.0)
+    alpha: float = 6.5  # where LAION's best subset begins
 
     def __call__(self, pictures: Tensor, prompts: list[str]) -> Tensor:
         x = F.normalize(self.image(prepare(pictures, self.size)).float(), dim=-1)
@@ -88,6 +93,8 @@ class PairedScore:
     name: str
     network: Callable[[Tensor, list[str]], Tensor]
     size: int = 224
+    span: tuple[float, float] = (-2.0, 2.0)
+    alpha: float = 2.0  # that of ReFL (Xu et al. 2023)
 
     def __call__(self, pictures: Tensor, prompts: list[str]) -> Tensor:
         return self.network(prepare(pictures, self.size), prompts).float()
@@ -103,6 +110,15 @@ class RewardSum:
     def name(self) -> str:
         return " + ".join(f"{weight:g} x ({reward.name})" for weight, reward in self.parts)
 
+    @property
+    def alpha(self) -> float:
+        return sum(weight * reward.alpha for weight, reward in self.parts)
+
+    @property
+    def span(self) -> tuple[float, float]:
+        ends = [sorted((weight * reward.span[0], weight * reward.span[1])) for weight, reward in self.parts]
+        return sum(low for low, _ in ends), sum(high for _, high in ends)
+
     def __call__(self, pictures: Tensor, prompts: list[str]) -> Tensor:
         return sum(weight * reward(pictures, prompts) for weight, reward in self.parts if weight)
 
@@ -116,6 +132,8 @@ class Clearness:
 
     name: str
     saliency: Callable[[Tensor], Tensor]
+    span: tuple[float, float] = (0.0, 1.0)
+    alpha: float = 1.0  # it cannot be too clear
 
     def __call__(self, pictures: Tensor, prompts: list[str]) -> Tensor:
         found = self.saliency(pictures)

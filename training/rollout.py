@@ -18,16 +18,24 @@ def student_step(batch: Batch, timesteps: Sequence[int], column: int = STEP) -> 
 
 @torch.no_grad()
 def rollout(
-    roles, path: Path, batch: Batch, timesteps: Sequence[int], index: Tensor, how="corrected", role="student"
+    roles,
+    path: Path,
+    batch: Batch,
+    timesteps: Sequence[int],
+    index: Tensor,
+    how: str = "corrected",
+    role: str = "student",
+    start: Tensor | None = None,
 ) -> Tensor:
-    """y at timesteps[index] of each sample, reached from noise by the student. index 0 is the start: nothing is run.
+    """y at timesteps[index] of each sample, reached by the student from noise, or from `start` at the first of them.
+    index 0 is the start: nothing is run.
 
     how: "corrected": deterministic DDIM steps, the first noise-corrected (Imagine Flash, section 3.3); "ddim": without
     correction; "fresh": new noise after every step (consistency sampling; DMD2's backward simulation). Only the
     samples that go on are computed.
     """
     grid = torch.tensor(timesteps, device=index.device)
-    y = path.from_paper(batch.noise, grid[:1].expand(len(index)))
+    y = path.from_paper(batch.noise, grid[:1].expand(len(index))) if start is None else start
     for step in range(int(index.max())):
         going = torch.nonzero(index > step).flatten()
         t, s = (grid[n].expand(len(going)) for n in (step, step + 1))

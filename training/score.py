@@ -4,16 +4,15 @@ import torch
 from torch import Tensor
 
 from ..samplers.schedule import expand
-from .adversarial import discriminate, generator_loss
+from .adversarial import discriminator_loss, generator_loss
 from .batch import DROP, TIME, Batch
-from .distances import distance
 from .options import ScoreOptions
 from .path import Path
 from .rollout import rollout, student_step
 from .teacher import guided
 
 
-def made(roles, path: Path, batch: Batch, options) -> Tensor:
+def generate(roles, path: Path, batch: Batch, options) -> Tensor:
     """The student's x0 at one of its timesteps, reached by its own steps; only the last one carries gradient."""
     index, t = student_step(batch, options.timesteps)
     how = "fresh" if options.stochastic else "corrected"
@@ -33,32 +32,33 @@ def score_gradient(roles, path: Path, batch: Batch, x0: Tensor, options: ScoreOp
     if options.weight == "vsd":
         a, s = path.coefficients(t)
         return expand(a * s, x0) * (fake - real)
-    scale = (x0 - real).double().abs().mean(dim=tuple(range(1, x0.ndim)), keepdim=True).clamp(min=1e-6)
-    return ((fake - real).double() / scale).to(x0.dtype)
+    # DMD2 takes this mean in fp64, which MPS does not have; in fp32 it is good to 1e-6.
+    scale = (x0 - real).float().abs().mean(dim=tuple(range(1, x0.ndim)), keepdim=True).clamp(min=1e-6)
+    return ((fake - real).float() / scale).to(x0.dtype)
 
 
 def distribution_matching(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[Tensor, dict]:
     """0.5 || x0 - sg(x0 - g) ||^2, whose gradient with respect to x0 is g / n; + weight adversarial (DMD2)."""
-    x0 = made(roles, path, batch, options)
+    x0 = generate(roles, path, batch, options)
     with torch.no_grad():
         gradient = score_gradient(roles, path, batch, x0.detach(), options)
     loss = 0.5 * (x0 - (x0 - gradient).detach()).square().mean()
-    fooling, logs = generator_loss(roles, path, batch, x0, batch.clean, path.timesteps, options.adversarial)
-    return loss + fooling, {"score": gradient.square().mean().sqrt(), "made_std": x0.detach().std(), **logs}
+    adversarial, logs = generator_loss(roles, path, batch, x0, batch.clean, options, path.timesteps)
+    return loss + adversarial, {"score": gradient.square().mean().sqrt(), "generated_std": x0.detach().std(), **logs}
 
 
-def made_pair(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[Tensor, Tensor, Tensor]:
-    """(the student's pictures, the data's, t = -1), for a discriminator on the frozen teacher."""
-    return made(roles, path, batch, options), batch.x0, batch.clean
+def generated_pair(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[Tensor, Tensor, Tensor]:
+    """(the student's images, the data's, t = -1), for a discriminator on the frozen teacher."""
+    return generate(roles, path, batch, options), batch.x0, batch.clean
 
 
 def denoising(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[Tensor, dict]:
-    """The critic learns the student's pictures: || eps - eps_critic ||^2, some of them under the empty prompt.
+    """The critic learns the student's images: || eps - eps_critic ||^2, some of them under the empty prompt.
 
     As a discriminator (DMD2) it also learns to tell them from the data's, by heads on its own features.
     """
     with torch.no_grad():
-        x0 = made(roles, path, batch, options)
+        x0 = generate(roles, path, batch, options)
     t = batch.randint(TIME, path.timesteps)
     y = path.noise(x0, batch.fresh("denoise"), t)
     drop = batch.uniform[:, DROP] < options.drop
@@ -71,18 +71,6 @@ def denoising(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[T
     loss = error.square().mean()
     logs = {"critic": loss.detach()}
     if options.adversarial and options.features == "critic":
-        pair = (x0, batch.x0, batch.clean)
-        judged, found = discriminate(roles, path, batch, lambda *_: pair, path.timesteps)
-        loss, logs = loss + options.judging * judged, logs | found
+        against, more = discriminator_loss(roles, path, batch, x0, batch.x0, batch.clean, options, path.timesteps)
+        loss, logs = loss + options.discriminator_weight * against, logs | more
     return loss, logs
-
-
-def to_pictures(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[Tensor, dict]:
-    """Regularisation to given pictures: || x0_student(q(x0, eps, t)) - x0 ||^2 at the student's first timestep.
-
-    SwiftBrush v2 keeps 5 % of such data ("Ours*") without saying how; DMD's pairs need a teacher's noise for each.
-    """
-    t = torch.full_like(batch.clean, options.timesteps[0])
-    x0 = roles("student", path.noise(batch.x0, batch.noise, t), path.sigma(t), batch.cond)
-    loss = distance(x0, batch.x0, "l2")
-    return loss, {"to_pictures": loss.detach()}

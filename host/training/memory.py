@@ -68,7 +68,7 @@ def of(job) -> Need:
     cast = copy if halved else 0  # autocast keeps a whole student's weights in half precision for the way back
     numbers = weights_of_roles(job, widths)
     trained = [numbers[role] for role in job.method.trained if role in numbers]
-    passes = 2 if DISCRIMINATOR in job.method.roles else 1  # the student's graph, and that of judging it
+    passes = 2 if DISCRIMINATOR in job.method.roles else 1  # the student's graph, and that of the discriminator
     parts = {
         "training copy": copy,
         "roles": 4 * sum(numbers.values()),
@@ -88,15 +88,17 @@ def weights_of_roles(job, widths: list[int]) -> dict[str, int]:
     """{role: its number of weights}: a LoRA, a whole network, or the discriminator's heads."""
     config, net = job.config, job.model.model.diffusion_model
     modules = dict(net.named_modules())
-    lora = sum(config.rank * side for name in layers.chosen(job.model, config.layers) for side in sides(modules[name]))
     whole = sum(p.numel() for p in net.parameters())
     found = {}
     for role in job.method.roles:
         if role == DISCRIMINATOR:
-            found[role] = sum(p.numel() for p in Discriminator(widths).parameters())
+            told = net.context_dim if hasattr(net, "context_dim") else 0
+            found[role] = sum(p.numel() for p in Discriminator(widths, 16 + told).parameters())
         elif role != "target" or config.ema_decay:
             is_whole = config.train != "lora" and (role != "critic" or config.train != "full")
-            found[role] = whole if is_whole else lora
+            own = job.training(role)
+            sizes = (side for name in layers.chosen(job.model, own.layers) for side in sides(modules[name]))
+            found[role] = whole if is_whole else own.rank * sum(sizes)
     return found
 
 

@@ -7,46 +7,13 @@ from pathlib import Path
 
 import numpy
 import pytest
+from fewstep.tests.helpers.server_runs import API, QUICK, ROOT, SHORT, api, assert_is_a_picture, pictures, read
 from fewstep.tools.ui_format import STOCK_ONLY, api_files, inputs_of, is_forced, is_widget, nodes_for, to_ui, twin_of
 
-ROOT = Path(__file__).resolve().parents[2]
-API = sorted((ROOT / "workflows" / "api").glob("*.json"))
 TWINS = {twin_of(file): file for file in api_files() if file.stem not in STOCK_ONLY}
 
 
-def read(file: Path) -> dict:
-    return json.loads(file.read_text(encoding="utf-8"))
-
-
-def api(name: str, **changes) -> dict:
-    """An API workflow with inputs replaced: api("distil", node_5={"steps": 2})."""
-    workflow = read(ROOT / "workflows" / "api" / f"{name}.json")
-    for key, inputs in changes.items():
-        workflow[key.removeprefix("node_")]["inputs"].update(inputs)
-    return workflow
-
-
-def pictures(client, workflow: dict) -> dict[str, list[numpy.ndarray]]:
-    """{file name prefix: pictures [h, w, 3] in 0..1} of a finished workflow."""
-    found: dict[str, list] = {}
-    for node in client.submit(workflow, timeout=600).values():
-        for image in node.get("images", []):
-            picture = numpy.asarray(client.picture(image).convert("RGB"), dtype=numpy.float32) / 255
-            found.setdefault(image["filename"].rsplit("_", 2)[0], []).append(picture)
-    return found
-
-
-def assert_is_a_picture(picture: numpy.ndarray) -> None:
-    """Not grey, not noise: contrast, and neighbours that are alike."""
-    roughness = numpy.abs(numpy.diff(picture, axis=1)).mean()
-    assert picture.std() > 0.08, f"grey: {picture.std():.3f}"
-    assert roughness < 0.5 * picture.std(), f"noise: {roughness:.3f} of {picture.std():.3f}"
-
-
-QUICK = {"steps": 4, "batch_size": 4, "preview_every": 2}
-SHORT = {file.stem: {"node_3": {"count": 16}, "node_5": QUICK} for file in API if file.stem.startswith("distil_")}
 SHORT["distil_chain"] |= {"node_11": QUICK, "node_20": QUICK}
-SHORT["swiftbrush_merge"] = {"node_3": {"count": 16}, "node_5": QUICK, "node_10": QUICK}
 
 
 def own_sketch(host, left: int) -> dict:
@@ -133,7 +100,19 @@ def test_every_api_workflow_has_a_ui_twin():
 
 
 def test_every_widget_has_a_tooltip_or_speaks_for_itself(object_info):
-    plain = {"model", "clip", "vae", "positive", "negative", "latent", "seed", "steps", "height", "denoise", "decay"}
+    plain = {
+        "model",
+        "clip",
+        "vae",
+        "positive",
+        "negative",
+        "latent_image",
+        "seed",
+        "steps",
+        "height",
+        "denoise",
+        "decay",
+    }
     plain |= {"data", "method", "guidance_min", "huber_c", "preview_every", "save_every"}
     for name, info in object_info.items():
         if name.startswith("FewStep"):
@@ -163,26 +142,26 @@ def test_four_steps_of_the_student_are_far_from_grey_and_differ_by_seed(client):
     assert abs(first[0] - first[1]).mean() > 0.01
 
 
-def k_sampler(steps=4, method="lcm", eta=0.3, seed=7, batch=4, prompt="crab, 3d style") -> dict:
+def k_sampler(steps=4, sampler_name="lcm", eta=0.3, seed=7, batch=4, prompt="crab, 3d style") -> dict:
     """Text to image through FewStepKSampler with the student."""
     workflow = api("image_to_image")
     for key in ("4", "8", "10", "12"):
         del workflow[key]
     workflow["3"]["inputs"]["text"] = prompt
     workflow["6"]["inputs"]["batch_size"] = batch
-    workflow["7"]["inputs"].update(steps=steps, method=method, eta=eta, seed=seed)
+    workflow["7"]["inputs"].update(steps=steps, sampler_name=sampler_name, eta=eta, seed=seed)
     return workflow
 
 
-@pytest.mark.parametrize("method", ["lcm", "tcd", "ddim"])
-def test_a_picture_cut_out_of_a_batch_stays_the_same(method, client):
+@pytest.mark.parametrize("name", ["lcm", "tcd", "ddim"])
+def test_a_picture_cut_out_of_a_batch_stays_the_same(name, client):
     """LatentFromBatch hands on batch_index, and with it the initial and the step noise of that picture."""
-    whole = pictures(client, k_sampler(method=method))["fewstep_before"]
+    whole = pictures(client, k_sampler(sampler_name=name))["fewstep_before"]
     for i in (0, 3):
-        workflow = k_sampler(method=method)
+        workflow = k_sampler(sampler_name=name)
         inputs = {"samples": ["6", 0], "batch_index": i, "length": 1}
         workflow["20"] = {"class_type": "LatentFromBatch", "inputs": inputs}
-        workflow["7"]["inputs"]["latent"] = ["20", 0]
+        workflow["7"]["inputs"]["latent_image"] = ["20", 0]
         (single,) = pictures(client, workflow)["fewstep_before"]
         assert abs(single - whole[i]).max() <= 2 / 255
 
@@ -190,7 +169,7 @@ def test_a_picture_cut_out_of_a_batch_stays_the_same(method, client):
 def test_split_sigmas_in_the_host_equal_unsplit(client):
     """SamplerCustom twice, the second without noise of its own, equals SamplerCustom once."""
     whole = api("text_to_image_4_steps", node_5={"batch_size": 1})
-    whole["20"] = {"class_type": "FewStepSampler", "inputs": {"method": "lcm", "eta": 0.3, "noise_seed": 5}}
+    whole["20"] = {"class_type": "FewStepSampler", "inputs": {"sampler_name": "lcm", "eta": 0.3, "noise_seed": 5}}
     whole["6"]["inputs"]["sampler"] = ["20", 0]
     (unsplit,) = pictures(client, whole)["fewstep_4_steps"]
     split = json.loads(json.dumps(whole))
@@ -218,7 +197,7 @@ def test_an_inpainting_mask_keeps_what_it_covers(client):
     inputs = {"destination": ["20", 0], "source": ["21", 0], "x": 0, "y": 0, "operation": "multiply"}
     workflow["22"] = {"class_type": "MaskComposite", "inputs": inputs}
     workflow["23"] = {"class_type": "SetLatentNoiseMask", "inputs": {"samples": ["7", 0], "mask": ["22", 0]}}
-    workflow["8"]["inputs"]["latent"] = ["23", 0]
+    workflow["8"]["inputs"]["latent_image"] = ["23", 0]
     made = pictures(client, workflow)
     change = abs(numpy.array(made["fewstep_before"]) - numpy.array(made["fewstep_after"]))
     assert change[:, :, :32].mean() < 0.03 < change[:, :, 56:].mean()
@@ -406,7 +385,7 @@ def test_noise_correction_around_a_stock_sampler(client):
     workflow = api("noise_correction")
     workflow["7"] = {
         "class_type": "FewStepSampler",
-        "inputs": {"method": "imagine_flash", "eta": 0.3, "noise_seed": -1},
+        "inputs": {"sampler_name": "imagine_flash", "eta": 0.3, "noise_seed": -1},
     }
     ours = numpy.array(pictures(client, workflow)["fewstep_corrected"])
     assert abs(ours - corrected).max() <= 2 / 255
@@ -427,9 +406,9 @@ def test_segment_floors_in_a_files_metadata_reach_the_sampler(client, host):
         workflow = sampled_with(name)
         inputs = {"model": ["1", 0], "lora_name": name, "strength_model": 1.0}
         workflow["40"] = {"class_type": "LoraLoaderModelOnly", "inputs": inputs}
-        schedule = {"schedule": "explicit", "steps": 4, "denoise": 1.0, "original_steps": 50, "timesteps": timesteps}
+        schedule = {"scheduler": "explicit", "steps": 4, "denoise": 1.0, "original_steps": 50, "timesteps": timesteps}
         workflow["41"] = {"class_type": "FewStepSchedule", "inputs": {"model": ["40", 0], **schedule}}
-        options = {"method": "tcd", "eta": 0.3, "noise_seed": -1}
+        options = {"sampler_name": "tcd", "eta": 0.3, "noise_seed": -1}
         workflow["42"] = {"class_type": "FewStepSampler", "inputs": options}
         workflow["6"]["inputs"].update(model=["40", 0], sigmas=["41", 0], sampler=["42", 0])
         return pictures(client, workflow)["fewstep_4_steps"][0]
@@ -443,13 +422,13 @@ def test_flux_sampling_is_walked_as_the_stock_euler_walks_it(client, object_info
     if "ModelSamplingFlux" not in object_info:
         pytest.skip("this host is from before Flux")
     shift = {"model": ["1", 0], "max_shift": 1.15, "base_shift": 0.5, "width": 1024, "height": 1024}
-    schedule = {"schedule": "trailing", "steps": 4, "denoise": 1.0, "original_steps": 50, "timesteps": "999"}
+    schedule = {"scheduler": "trailing", "steps": 4, "denoise": 1.0, "original_steps": 50, "timesteps": "999"}
     made = {}
     for method in ("euler", "ddim", "lcm"):
         workflow = api("text_to_image_4_steps", node_5={"batch_size": 1})
         workflow["40"] = {"class_type": "ModelSamplingFlux", "inputs": shift}
         workflow["41"] = {"class_type": "FewStepSchedule", "inputs": {"model": ["40", 0], **schedule}}
-        ours = {"class_type": "FewStepSampler", "inputs": {"method": method, "eta": 0.3, "noise_seed": -1}}
+        ours = {"class_type": "FewStepSampler", "inputs": {"sampler_name": method, "eta": 0.3, "noise_seed": -1}}
         stock = {"class_type": "KSamplerSelect", "inputs": {"sampler_name": method}}
         workflow["42"] = stock if method == "euler" else ours
         workflow["6"]["inputs"].update(model=["40", 0], sigmas=["41", 0], sampler=["42", 0])
