@@ -1,6 +1,7 @@
 """The training runs on disk."""
 
 from ..host import folders
+from ..host.names import is_plain, plain_name
 from ..training.checks import require
 from ..training.state import RunFolder, step_of
 from . import report
@@ -11,7 +12,7 @@ NO_RUN = "none"
 def run_names() -> list[str]:
     """Folders that hold a run, the newest first."""
     root = folders.output_folder() / "fewstep_runs"
-    found = [path.parent for path in root.glob("*/config.json")]
+    found = [path.parent for path in root.glob("*/config.json") if is_plain(path.parent.name)]
     newest = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
     return [path.name for path in newest] or [NO_RUN]
 
@@ -46,7 +47,8 @@ class FewStepRuns:
 
 
 def folder_of(run: str) -> RunFolder:
-    return RunFolder(folders.inside(folders.output_folder() / "fewstep_runs", run, "FewStepRuns: run"))
+    name = plain_name(run, "FewStepRuns: run")
+    return RunFolder(folders.inside(folders.output_folder() / "fewstep_runs", name, "FewStepRuns: run"))
 
 
 def described(run: str, config: dict, metrics: list[dict], states: list, notes: list[str]) -> str:

@@ -1,6 +1,7 @@
 """The node that trains."""
 
 from ..host import folders
+from ..host.names import plain_name
 from ..host.training import export, run
 from ..training.checks import choices, require
 from ..training.config import TrainConfig
@@ -167,10 +168,8 @@ class FewStepDistill:
 
 def check_run(run_name: str, method, config: TrainConfig, resume: bool) -> None:
     """Refuse before anything is allocated."""
-    require(bool(run_name.strip(". ")), "FewStepDistill: run_name is empty. It names the run folder and the LoRA file.")
-    special = sorted(set(run_name) & set(':*?"<>|'))
-    require(not special, f"FewStepDistill: run_name {run_name!r} has {' '.join(special)}, which no file may have.")
-    folder = folders.inside(folders.output_folder() / "fewstep_runs", run_name.strip(), "FewStepDistill: run_name")
+    name = plain_name(run_name, "FewStepDistill: run_name")
+    folder = folders.inside(folders.output_folder() / "fewstep_runs", name, "FewStepDistill: run_name")
     require(
         resume or not (folder / "config.json").exists(),
         f"FewStepDistill: a run named {run_name!r} exists. Turn resume on to go on with it, or choose another name.",

@@ -18,7 +18,7 @@ BEHIND = 1 << 20  # Windows locks bytes: one far behind the text, which others m
 log = logging.getLogger(__name__)
 
 
-class Held(RuntimeError):
+class Held(ValueError):
     """Another host trains this run."""
 
 

@@ -4,7 +4,6 @@ import gc
 import logging
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 from comfy import model_management
@@ -99,6 +98,7 @@ class Job:
 
     def check(self) -> None:
         """Refuse what cannot work before anything is drawn or allocated."""
+        export.target(self)
         require(self.clip is not None, "FewStepDistill: no text encoder came with the model. Connect a CLIP loader.")
         require(
             architectures.can_learn(self.model),
@@ -135,7 +135,7 @@ def distil(job: Job) -> Result:
     job.check()
     need = memory.check(job)
     with job.folder.held():
-        folder, name = job.folder, str(Path("fewstep") / f"{job.run_name}.safetensors")
+        folder = job.folder
         io.sweep(folder.path)
         noted = len(folder.notes())
         if job.resume_step >= 0:
@@ -147,9 +147,9 @@ def distil(job: Job) -> Result:
             offload.take_back()
             gc.collect()
             model_management.soft_empty_cache()
-        export.write(job, tensors, name)
+        export.write(job, tensors)
         notes = tuple(folder.notes()[noted:])
-        return Result(tensors, name, folder.metrics(), parameters, need.text(), error, notes)
+        return Result(tensors, export.name_of(job), folder.metrics(), parameters, need.text(), error, notes)
 
 
 def train(job: Job) -> tuple[dict[str, Tensor], int, float]:
