@@ -5,6 +5,7 @@ where the user asked for it, our names in the stock KSampler's lists.
 from ..host import folders, stock_lists, tiny_sd
 from . import (
     data,
+    guidance,
     load,
     load_model,
     merge,
@@ -19,13 +20,14 @@ from . import (
     schedule,
     sweep,
     train,
+    two_models,
 )
 
 tiny_sd.register()
 folders.register_assets()
 stock_lists.register()
 
-THEMES = (sample, schedule, load, load_model, merge, merge_models, sweep)
+THEMES = (sample, schedule, guidance, two_models, load, load_model, merge, merge_models, sweep)
 THEMES += (data, train, methods, methods_matching, rewards, reward_networks, perception, runs)
 NODE_CLASS_MAPPINGS = {node.__name__: node for theme in THEMES for node in theme.NODES}
 NODE_DISPLAY_NAME_MAPPINGS = {name: node.TITLE for name, node in NODE_CLASS_MAPPINGS.items()}
