@@ -73,7 +73,7 @@ def phase_options(options: TSCDOptions, number: int, first: int) -> ConsistencyO
         return {} if not values else {name: values[number if len(values) > 1 else 0]}
 
     guidance = own(options.guidance, "guidance_min") | own(options.guidance, "guidance_max")
-    if options.previous and first:
+    if options.previous_teacher and first:
         guidance = {"teacher": "previous", "guidance_min": 1.0, "guidance_max": 1.0}
     return replace(
         options.consistency,

@@ -22,7 +22,7 @@ METHODS = {
             phase_steps=(1, 2),
             distance=(1.0, 0.5),
             adversarial=(0.0, 0.1),
-            previous=True,
+            previous_teacher=True,
             consistency=JUMP,
         )
     ),

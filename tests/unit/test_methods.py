@@ -114,7 +114,7 @@ def test_tscd_over_its_phases_makes_a_one_step_student(tmp_path):
         phase_steps=(150, 150, 300),
         distance=(1.0, 1.0, 1.0),
         adversarial=(0.0, 0.02, 0.02),
-        previous=True,
+        previous_teacher=True,
         discriminator_rate=1e-3,
         consistency=jump,
     )
@@ -419,7 +419,7 @@ def test_impossible_options_are_refused_in_words(kind, options, message):
 
 
 def test_phases_take_turns_without_gap_or_overlap():
-    method = methods.tscd(TSCDOptions(phase_steps=(3, 2, 2, 1), previous=True))
+    method = methods.tscd(TSCDOptions(phase_steps=(3, 2, 2, 1), previous_teacher=True))
     due = [
         [t.terms[0][0].keywords["options"].segments for t in method.turns if t.role == "student" and t.due(n)]
         for n in range(10)

@@ -19,7 +19,13 @@ def score(every=5, critic=1e-4, **options):
 
 def phases(*adversarial, segments=(2, 1)):
     return tscd(
-        TSCDOptions(segments=segments, phase_steps=(1, 2), distance=(1.0, 1.0), adversarial=adversarial, previous=True)
+        TSCDOptions(
+            segments=segments,
+            phase_steps=(1, 2),
+            distance=(1.0, 1.0),
+            adversarial=adversarial,
+            previous_teacher=True,
+        )
     )
 
 
