@@ -1,14 +1,14 @@
 """Turn a workflow of the API format into the format users open in the page (positions, sockets, positional widgets).
 
-Run it after changing workflows/api (`python tools/ui_format.py`): it starts the host, asks it for its nodes, and writes
-workflows/*.json. A test checks that both folders agree. A node's `_meta.note` becomes a Note left of the graph.
+Run it after changing workflows/api (`python run.py tool ui_format`): it starts the host, asks it for its nodes, and
+writes workflows/*.json. A test checks that both folders agree. A node's `_meta.note` becomes a Note left of the graph.
 """
 
 import json
-import sys
 import tempfile
 from pathlib import Path
 
+from ..launcher import server
 from . import family_workflows
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -179,9 +179,6 @@ def assembled(nodes: list[dict], links: list[list], notes: list[str]) -> dict:
 
 def main() -> None:
     """Write the twin of every API workflow that shows our nodes."""
-    sys.path.insert(0, str(ROOT))
-    from ..launcher import server
-
     with server.host(workdir=tempfile.mkdtemp(prefix="fewstep-ui-")) as host:
         object_info = host.client().object_info()
     for file in api_files():

@@ -1,7 +1,6 @@
 """Draw pictures with the tiny base through the host's own samplers, or through ours, with a LoRA or without."""
 
 import hashlib
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -60,19 +59,10 @@ def content(path: str | Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
 
 
-def pack() -> None:
-    """Make `import fewstep` work when this module was started from the repository's root."""
-    if "fewstep" not in sys.modules:
-        import bootstrap
-
-        bootstrap.register()
-
-
 class Drawer:
     """The tiny base in a host inside this process. Pictures are a function of (row, caption, seed, index)."""
 
     def __init__(self, checkpoint: Path = CHECKPOINT, device: str = "cpu"):
-        pack()
         from fewstep.host import headless
 
         headless.start(device)

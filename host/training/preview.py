@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ...samplers.registry import SAMPLERS, timesteps_for
+from ...samplers.registry import SAMPLERS
 from ...samplers.schedule import sigmas_of
 from ...training.data import join_conds
 from .. import conditioning, sampling
@@ -41,7 +41,7 @@ class Preview:
         if self.teacher is None:
             return None
         method = self.job.method
-        timesteps = timesteps_for(method.schedule, min(STEPS, method.most), own=method.timesteps)
+        timesteps = method.timesteps_for(min(STEPS, method.most))
         sigmas = sigmas_of(copy.sampling, timesteps).to(copy.device)
         noise = self.noise.to(copy.device)
         start = copy.sampling.noise_scaling(sigmas[0], noise.clone(), torch.zeros_like(noise), max_denoise=True)
