@@ -42,21 +42,38 @@ class Handover:
 
 
 def sample_stages(stages: list[Stage], seed: int, positive, negative, sampler, latent: dict) -> dict:
-    """LATENT of all stages, one after the other, from the noise of the seed and the latent's batch_index.
-
-    A sampler of the host that draws noise gets another seed in each stage: it would begin with the same noise again.
-    Ours know by their timestep which noise is next, and keep the seed.
-    """
+    """LATENT of all stages, one after the other, from the noise of the seed and the latent's batch_index."""
     import comfy.sample
 
     if not stages:
         return latent
+    samples = sampling.fix_channels(stages[0].model, latent["samples"])
+    noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
+    return {
+        **latent,
+        "samples": run(stages, seed, positive, negative, sampler, samples, noise, latent.get("noise_mask")),
+    }
+
+
+def run(
+    stages: list[Stage],
+    seed: int,
+    positive,
+    negative,
+    sampler,
+    samples: Tensor,
+    noise: Tensor,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """Latents of all stages, from `noise` on `samples`.
+
+    A sampler of the host that draws noise gets another seed in each stage: it would begin with the same noise again.
+    Ours know by their timestep which noise is next, and keep the seed.
+    """
     for stage in stages:
         require_numbers(stage.sigmas)
     handover, first = Handover(), 0
     sampler = sampling.rewrapped(keep_seed(sampler, seed), handover)
-    samples = sampling.fix_channels(stages[0].model, latent["samples"])
-    noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
     total = sum(len(stage.sigmas) - 1 for stage in stages)
     for number, stage in enumerate(stages):
         guider = StepGuider(stage.model, positive, negative, stage.scales)
@@ -65,13 +82,13 @@ def sample_stages(stages: list[Stage], seed: int, positive, negative, sampler, l
             samples,
             sampler,
             stage.sigmas,
-            denoise_mask=latent.get("noise_mask"),
+            denoise_mask=mask,
             callback=counted_on(preview_callback(stage.model, total), first, total),
             disable_pbar=False,
             seed=seed + number,
         )
         first += len(stage.sigmas) - 1
-    return {**latent, "samples": sampling.put_away(made)}
+    return sampling.put_away(made)
 
 
 def keep_seed(sampler, seed: int):
