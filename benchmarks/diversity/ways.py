@@ -30,7 +30,7 @@ def trailing(steps: int) -> tuple[int, ...]:
 
 ONE = (999,)
 WAYS = (
-    Way("the base, 25 steps, cfg 2.5", trailing(25), base=25, cfg=2.5, sampler="ddim"),
+    Way("the base, 12 steps, cfg 2.5", trailing(12), base=12, cfg=2.5, sampler="ddim"),
     Way("the student, 4 steps", (999, 759, 499, 259)),
     Way("the student, 2 steps", (999, 499)),
     Way("the student, 1 step", ONE),

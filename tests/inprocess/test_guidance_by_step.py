@@ -9,21 +9,17 @@ STEPS = [999, 759, 499, 259]
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
+def graph(tiny):
     """(MODEL, positive, negative, the few-step MODEL) of the tiny base."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("COMFYUI_DIR", raising=False)
-        from fewstep.host import headless
-        from fewstep.host.conditioning import encode_text
-        from fewstep.host.folders import ASSETS
-        from fewstep.host.loading import loras
-        from fewstep.weights import io
+    from fewstep.host.conditioning import encode_text
+    from fewstep.host.folders import ASSETS
+    from fewstep.host.loading import loras
+    from fewstep.weights import io
 
-        headless.start(workdir=tmp_path_factory.mktemp("by-step"))
-        model, clip, _ = headless.load_checkpoint(ASSETS / "checkpoints" / "fewstep-tiny-sd.safetensors")
-        student = io.load(ASSETS / "loras" / "fewstep-tiny-sd-lcm-lora.safetensors")[0]
-        conds = [[[encode_text(clip, text)[0], {}]] for text in ("red apple, 3d style", "green")]
-        yield model, *conds, loras.apply(model, None, student, 1.0)[0]
+    model, clip, _ = tiny
+    student = io.load(ASSETS / "loras" / "fewstep-tiny-sd-lcm-lora.safetensors")[0]
+    conds = [[[encode_text(clip, text)[0], {}]] for text in ("red apple, 3d style", "green")]
+    return model, *conds, loras.apply(model, None, student, 1.0)[0]
 
 
 @pytest.fixture(autouse=True)
@@ -65,35 +61,35 @@ def empty(count: int = 1) -> dict:
 
 
 @torch.inference_mode()
-def sampled(model, tiny, cfg, method="lcm", latent=None, sigmas=None, seed=7):
+def sampled(model, graph, cfg, method="lcm", latent=None, sigmas=None, seed=7):
     from fewstep.host import sampling
 
     sigmas = sigmas_of(model) if sigmas is None else sigmas
     latent = latent or empty()
-    return sampling.sample_custom(model, seed, cfg, tiny[1], tiny[2], sampler_of(method), sigmas, latent)["samples"]
+    return sampling.sample_custom(model, seed, cfg, graph[1], graph[2], sampler_of(method), sigmas, latent)["samples"]
 
 
 @pytest.mark.parametrize("cfg, passes", [(1.0, 4), (3.0, 8), ([3.0, 1.0, 1.0, 1.0], 5), ([3.0, 3.0, 1.0], 6)], ids=str)
-def test_a_step_at_cfg_1_is_one_pass_and_any_other_two(cfg, passes, tiny):
-    model, seen = counted(tiny[3])
-    sampled(model, tiny, cfg)
+def test_a_step_at_cfg_1_is_one_pass_and_any_other_two(cfg, passes, graph):
+    model, seen = counted(graph[3])
+    sampled(model, graph, cfg)
     assert sum(rows for _, rows in seen) == passes
     assert len({round(sigma, 3) for sigma, _ in seen}) == 4
 
 
-def test_the_first_step_alone_hears_the_negative_prompt(tiny):
-    plain, first, whole = (sampled(tiny[3], tiny, cfg) for cfg in (1.0, [3.0, 1.0], 3.0))
+def test_the_first_step_alone_hears_the_negative_prompt(graph):
+    plain, first, whole = (sampled(graph[3], graph, cfg) for cfg in (1.0, [3.0, 1.0], 3.0))
     assert (first - plain).abs().mean() > 0.01 and (first - whole).abs().mean() > 0.01
     # its first step is that of cfg 3, and no later one
-    short = sigmas_of(tiny[3])[:2]
-    assert torch.equal(sampled(tiny[3], tiny, [3.0, 1.0], sigmas=short), sampled(tiny[3], tiny, 3.0, sigmas=short))
+    short = sigmas_of(graph[3])[:2]
+    assert torch.equal(sampled(graph[3], graph, [3.0, 1.0], sigmas=short), sampled(graph[3], graph, 3.0, sigmas=short))
 
 
-def test_one_scale_for_all_steps_is_the_hosts_own_sampling(tiny):
+def test_one_scale_for_all_steps_is_the_hosts_own_sampling(graph):
     import comfy.sample
 
     noise = comfy.sample.prepare_noise(empty()["samples"], 7)
-    model, positive, negative, _ = tiny
+    model, positive, negative, _ = graph
     with torch.inference_mode():
         theirs = comfy.sample.sample_custom(
             model,
@@ -107,23 +103,23 @@ def test_one_scale_for_all_steps_is_the_hosts_own_sampling(tiny):
             disable_pbar=True,
             seed=7,
         )
-    assert torch.equal(sampled(model, tiny, 3.0, "ddim"), theirs)
-    assert torch.equal(sampled(model, tiny, [3.0, 3.0], "ddim"), theirs)
+    assert torch.equal(sampled(model, graph, 3.0, "ddim"), theirs)
+    assert torch.equal(sampled(model, graph, [3.0, 3.0], "ddim"), theirs)
 
 
 # --- two models ------------------------------------------------------------------------------------------------------
 
 
 @torch.inference_mode()
-def by_two(high, low, tiny, method="lcm", boundary=3.0, cfg="1", latent=None, first_step="as the others", **more):
+def by_two(high, low, graph, method="lcm", boundary=3.0, cfg="1", latent=None, first_step="as the others", **more):
     from fewstep.nodes.two_models import FewStepTwoModelSampler
 
     whole = {"sigmas": sigmas_of(low), "first_cfg": 3.5, **more}
     latent, report = FewStepTwoModelSampler().sample(
         high_model=high,
         low_model=low,
-        positive=tiny[1],
-        negative=tiny[2],
+        positive=graph[1],
+        negative=graph[2],
         latent_image=latent or empty(),
         noise_seed=7,
         cfg=cfg,
@@ -145,16 +141,16 @@ def masked() -> dict:
 @pytest.mark.parametrize("latent", [empty, masked], ids=["empty", "masked"])
 @pytest.mark.parametrize("boundary", [0.0, 1.0, 3.0, 100.0])
 @pytest.mark.parametrize("method", METHODS)
-def test_one_model_in_both_places_is_a_single_run(method, boundary, latent, tiny):
+def test_one_model_in_both_places_is_a_single_run(method, boundary, latent, graph):
     """The noise left at the boundary is handed over as it is, and so is what a mask keeps."""
-    student = tiny[3]
-    made, _ = by_two(student, student, tiny, method, boundary, "2, 1", latent())
-    assert torch.equal(made, sampled(student, tiny, [2.0, 1.0], method, latent()))
+    student = graph[3]
+    made, _ = by_two(student, student, graph, method, boundary, "2, 1", latent())
+    assert torch.equal(made, sampled(student, graph, [2.0, 1.0], method, latent()))
 
 
-def test_each_model_takes_the_steps_of_its_side(tiny):
-    (high, above), (low, below) = counted(tiny[0]), counted(tiny[3])
-    made, report = by_two(high, low, tiny, boundary=1.0, cfg="3, 1")
+def test_each_model_takes_the_steps_of_its_side(graph):
+    (high, above), (low, below) = counted(graph[0]), counted(graph[3])
+    made, report = by_two(high, low, graph, boundary=1.0, cfg="3, 1")
     sigmas = [pytest.approx(float(sigma)) for sigma in sigmas_of(low)]
     assert [sigma for sigma, _ in above] == sigmas[:3] and [sigma for sigma, _ in below] == sigmas[3:4]
     assert sum(rows for _, rows in above + below) == 5
@@ -162,27 +158,27 @@ def test_each_model_takes_the_steps_of_its_side(tiny):
     assert report.splitlines()[1].startswith("low_model: sigmas ") and report.endswith(", 0; cfg 1")
 
 
-def test_the_first_step_can_be_guided_and_without_the_lora(tiny):
+def test_the_first_step_can_be_guided_and_without_the_lora(graph):
     """Against slow motion: the bare network with cfg for one step; its LoRA lies on the next one again."""
-    base, student = tiny[0], tiny[3]
-    made, report = by_two(student, student, tiny, first_step="with first_cfg, without LoRA")
+    base, student = graph[0], graph[3]
+    made, report = by_two(student, student, graph, first_step="with first_cfg, without LoRA")
     assert report.splitlines()[0].startswith("first step: ") and report.splitlines()[0].endswith("cfg 3.5")
-    given, _ = by_two(student, student, tiny, first_step="with first_cfg, without LoRA", first_model=base)
-    plain, _ = by_two(student, student, tiny)
-    other, _ = by_two(base, student, tiny, cfg="3.5, 1", boundary=5.0)  # the same by hand
+    given, _ = by_two(student, student, graph, first_step="with first_cfg, without LoRA", first_model=base)
+    plain, _ = by_two(student, student, graph)
+    other, _ = by_two(base, student, graph, cfg="3.5, 1", boundary=5.0)  # the same by hand
     assert torch.equal(made, given) and torch.equal(made, other) and (made - plain).abs().mean() > 0.01
 
 
-def test_the_parts_of_a_pair_are_joined(tiny):
-    student, whole = tiny[3], sigmas_of(tiny[3])
-    made, _ = by_two(student, student, tiny)
-    parts, _ = by_two(student, student, tiny, sigmas=whole[:3], sigmas_low=whole[2:])
+def test_the_parts_of_a_pair_are_joined(graph):
+    student, whole = graph[3], sigmas_of(graph[3])
+    made, _ = by_two(student, student, graph)
+    parts, _ = by_two(student, student, graph, sigmas=whole[:3], sigmas_low=whole[2:])
     assert torch.equal(made, parts)
     with pytest.raises(ValueError, match="sigmas_low must begin where sigmas ends"):
-        by_two(student, student, tiny, sigmas=whole[:3], sigmas_low=whole[3:])
+        by_two(student, student, graph, sigmas=whole[:3], sigmas_low=whole[3:])
 
 
-def test_a_sampler_of_the_host_draws_other_noise_in_each_part(tiny):
+def test_a_sampler_of_the_host_draws_other_noise_in_each_part(graph):
     """With the seed of the first part it would begin with the same numbers again."""
     import comfy.samplers
     from fewstep.host import stages
@@ -193,6 +189,6 @@ def test_a_sampler_of_the_host_draws_other_noise_in_each_part(tiny):
         seeds.append(extra_args["seed"])
         return x
 
-    parts = stages.split((tiny[0], tiny[3]), sigmas_of(tiny[0]), 3.0, [1.0])
-    stages.sample_stages(parts, 7, tiny[1], tiny[2], comfy.samplers.KSAMPLER(function), empty())
+    parts = stages.split((graph[0], graph[3]), sigmas_of(graph[0]), 3.0, [1.0])
+    stages.sample_stages(parts, 7, graph[1], graph[2], comfy.samplers.KSAMPLER(function), empty())
     assert seeds == [7, 8]
