@@ -11,7 +11,8 @@ from . import (
     merge_models,
     methods,
     methods_matching,
-    perception,
+    methods_on_images,
+    naming,
     reward_networks,
     rewards,
     runs,
@@ -26,6 +27,6 @@ folders.register_assets()
 stock_lists.register()
 
 THEMES = (sample, schedule, load, load_model, merge, merge_models, sweep)
-THEMES += (data, train, methods, methods_matching, rewards, reward_networks, perception, runs)
-NODE_CLASS_MAPPINGS = {node.__name__: node for theme in THEMES for node in theme.NODES}
+THEMES += (data, train, methods, methods_matching, methods_on_images, rewards, reward_networks, runs)
+NODE_CLASS_MAPPINGS = {node.__name__: naming.says_its_name(node) for theme in THEMES for node in theme.NODES}
 NODE_DISPLAY_NAME_MAPPINGS = {name: node.TITLE for name, node in NODE_CLASS_MAPPINGS.items()}

@@ -3,7 +3,7 @@
 import json
 
 from ..host import model_copy
-from ..host.loading import merging, saving
+from ..host.loading import merging, models, saving
 from .merge import DTYPES, parsed, plain_name
 
 AS_LOADED = "as loaded"
@@ -95,8 +95,8 @@ class FewStepInterpolateFiles:
     def INPUT_TYPES(cls):
         return {
             "required": {
-                "checkpoint_a": (model_copy.names(), {"tooltip": "A .safetensors checkpoint or U-Net."}),
-                "checkpoint_b": (model_copy.names(), {"tooltip": "Another one of its architecture."}),
+                "checkpoint_a": (models.names(), {"tooltip": "A .safetensors checkpoint or U-Net."}),
+                "checkpoint_b": (models.names(), {"tooltip": "Another one of its architecture."}),
                 "weight": ("FLOAT", {**WEIGHT, "tooltip": "lambda: 1 is A, 0 is B; below 0 and above 1 goes beyond."}),
                 "name": ("STRING", {"default": "merged", "tooltip": "The file's name, without folder and ending."}),
                 "keep_others": (

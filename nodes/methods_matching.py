@@ -1,9 +1,11 @@
-"""What a student is taught by, on what it makes itself: Imagine Flash, SwiftBrush, DMD; and sums of methods."""
+"""What a student is taught by on noise alone, its own or the teacher's: Imagine Flash, pairs, SwiftBrush, DMD; sums."""
 
 from ..training import methods
 from ..training.checks import require
-from ..training.options import ReconstructionOptions, ScoreMethodOptions, ScoreOptions
-from .methods import GUIDANCE, METHOD, WEIGHT, built, number, numbers, rate, text, whole
+from ..training.method import total
+from ..training.options import DMDOptions, PairsOptions, ReconstructionOptions, SwiftBrushOptions
+from .methods import DISCRIMINATOR, METHOD, TO_DISTILL
+from .widgets import GUIDANCE, SMALL, WEIGHT, choice, chosen, inputs, number, of, rate, socket, text, whole
 
 
 class FewStepMethodImagineFlash:
@@ -12,44 +14,82 @@ class FewStepMethodImagineFlash:
         "Backward distillation with the shifted reconstruction loss (Kohler et al. 2024): the student learns on its "
         "own steps, from prompts alone. For 1-3 steps; sample with imagine_flash. gamma and k are not published."
     )
-    CATEGORY = "FewStep/training"
+    SEARCH_ALIASES = ["imagine flash", "backward distillation", "add", "distillation"]
+    CATEGORY = "FewStep/training/methods"
     FUNCTION = "build"
     RETURN_TYPES = (METHOD,)
+    OUTPUT_TOOLTIPS = TO_DISTILL
 
     @classmethod
     def INPUT_TYPES(cls):
-        start = "backward: the student's own rollout. forward: noised pictures, as its rivals do."
+        start = "backward: the student's own rollout. forward: noised images, as its rivals do."
         shift = "Where the teacher starts: gamma(t), x_t itself (step distillation), random (ADD)."
-        return {
-            "required": {
-                "timesteps": text("999, 666, 332", "The student's steps, falling."),
-                "start": (["backward", "forward"], {"tooltip": start}),
-                "shift": (["schedule", "none", "random"], {"tooltip": shift}),
-                "gamma_max": number(900.0, (1.0, 999.0, 1.0), "gamma at t = 999."),
-                "gamma_power": number(1.4, (0.1, 5.0, 0.1), "gamma_max (t / 999)^power."),
-                "noise": (["own", "fresh"], {"tooltip": "fresh needs the adversarial loss: alone it blurs."}),
-                "teacher_steps": whole(4, 50, "k, the teacher's steps."),
-                "guidance": number(7.5, GUIDANCE, "cfg of the teacher."),
-                "loss": (["l2", "huber"], {"tooltip": "The paper takes l2."}),
-                "adversarial": number(0.0, (0.0, 10.0, 0.01), "0.1 is PCM's weight."),
-                "discriminator_rate": rate(1e-5, "Learning rate of the discriminator."),
-            }
-        }
+        widgets = of(
+            ReconstructionOptions(),
+            timesteps=text("The student's steps, falling."),
+            start=choice(start),
+            shift=choice(shift),
+            gamma_max=number((1.0, 999.0, 1.0), "gamma at t = 999.", advanced=True),
+            gamma_power=number((0.1, 5.0, 0.1), "gamma_max (t / 999)^power.", advanced=True),
+            noise=choice("fresh needs the adversarial loss: alone it blurs.", advanced=True),
+            teacher_steps=whole(50, "k, the teacher's steps."),
+            guidance=number(GUIDANCE, "cfg of the teacher."),
+            loss=choice("The paper takes l2."),
+            huber_c=number(SMALL, "c of the Huber distance.", round=1e-6, advanced=True),
+            adversarial=number((0.0, 10.0, 0.01), "Weight of the adversarial loss. 0.1 is PCM's."),
+            real=choice("What the discriminator holds for real: the data's images, or the teacher's answers."),
+            **DISCRIMINATOR,
+        )
+        return inputs(widgets)
 
-    def build(self, timesteps, discriminator_rate, **options):
-        def make():
-            steps = numbers(timesteps, int, "Imagine Flash", "timesteps")
-            return methods.imagine_flash(ReconstructionOptions(timesteps=steps, **options), discriminator_rate)
+    def build(self, **options):
+        return (methods.imagine_flash(chosen(ReconstructionOptions(), **options)),)
 
-        return built("FewStepMethodImagineFlash", make)
+
+class FewStepMethodPairs:
+    TITLE = "FewStep Method Pairs"
+    DESCRIPTION = (
+        "Regression on pairs of a noise and the teacher's image of it: a one-step student, and the start that DMD2 "
+        "gives its own (Yin et al. 2024, section 4.5). Let FewStep Dataset draw the images: then it knows their noises."
+    )
+    SEARCH_ALIASES = ["pairs", "regression", "reflow", "dmd", "one step", "distillation"]
+    CATEGORY = "FewStep/training/methods"
+    FUNCTION = "build"
+    RETURN_TYPES = (METHOD,)
+    OUTPUT_TOOLTIPS = TO_DISTILL
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        below = "Where the student is asked, with unit noise. 999 multiplies its error by 14.6, 399 by 1.7 (DMD2)."
+        widgets = of(
+            PairsOptions(),
+            timestep=whole(999, below, 0),
+            loss=choice("Distance between the student's image and the teacher's."),
+            huber_c=number(SMALL, "c of the Huber distance.", round=1e-6, advanced=True),
+            teacher_steps=whole(50, "DDIM steps of the teacher where the data does not know its noises."),
+            guidance=number(GUIDANCE, "cfg of the teacher there."),
+        )
+        return inputs(widgets)
+
+    def build(self, **options):
+        return (methods.pairs(chosen(PairsOptions(), **options)),)
 
 
 # What SwiftBrush and DMD have in common.
-REAL, FAKE = "cfg of the real score (the teacher).", "cfg of the fake score (the critic)."
-EVERY, CRITIC = "Critic turns per student turn.", "Learning rate of the critic's LoRA."
-MSE = "Weight of an MSE to the teacher's own picture of the same noise. Costs regression_steps passes."
-REGRESSION, REGRESSION_STEPS = number(0.0, WEIGHT, MSE), whole(8, 50, "DDIM steps of that picture.")
-PICTURES = number(0.0, WEIGHT, "Weight of regularisation to the data's pictures.")
+BY_SCORES = {
+    "guidance": number(GUIDANCE, "cfg of the real score (the teacher)."),
+    "critic_guidance": number(GUIDANCE, "cfg of the fake score (the critic)."),
+    "student_every": whole(100, "Critic turns per student turn. DMD2: 5-10, SwiftBrush: 1."),
+    "student_rate": rate("The student's learning rate, where FewStep Distill leaves it to the method."),
+    "critic_rate": rate("Learning rate of the critic's LoRA."),
+    "critic_rank": whole(1024, "Rank of the critic's LoRA. 0: as the student's.", 0, advanced=True),
+    "critic_alpha": number((0.0, 2048.0, 0.01), "Alpha of the critic's LoRA. 0: as the student's.", advanced=True),
+    "critic_layers": text(
+        "Layers of the critic's LoRA, as in FewStep Distill. Empty: as the student's.", advanced=True
+    ),
+    "regression_weight": number(WEIGHT, "Weight of the regression on noise-image pairs. DMD: 0.25, DMD2: 0."),
+    "regression_steps": whole(50, "DDIM steps of the teacher where the data does not know its noises.", advanced=True),
+}
 
 
 class FewStepMethodSwiftBrush:
@@ -58,30 +98,18 @@ class FewStepMethodSwiftBrush:
         "SwiftBrush v2 (Dao et al. 2024): a one-step student from prompts alone, by variational score distillation "
         "against a LoRA critic on the same base. Start it from a few-step LoRA (start_lora)."
     )
-    CATEGORY = "FewStep/training"
+    SEARCH_ALIASES = ["swiftbrush", "vsd", "one step", "distillation"]
+    CATEGORY = "FewStep/training/methods"
     FUNCTION = "build"
     RETURN_TYPES = (METHOD,)
+    OUTPUT_TOOLTIPS = TO_DISTILL
 
     @classmethod
     def INPUT_TYPES(cls):
-        return {
-            "required": {
-                "guidance": number(4.5, GUIDANCE, REAL),
-                "critic_guidance": number(4.5, GUIDANCE, FAKE),
-                "student_every": whole(1, 100, EVERY),
-                "critic_rate": rate(1e-3, CRITIC),
-                "regression_weight": REGRESSION,
-                "regression_steps": REGRESSION_STEPS,
-                "pictures": PICTURES,
-            }
-        }
+        return inputs(of(SwiftBrushOptions(), **BY_SCORES))
 
-    def build(self, guidance, critic_guidance, **options):
-        def make():
-            score = ScoreOptions(weight="vsd", guidance=guidance, critic_guidance=critic_guidance, critic_weight="vsd")
-            return methods.swiftbrush(ScoreMethodOptions(score=score, **options))
-
-        return built("FewStepMethodSwiftBrush", make)
+    def build(self, **options):
+        return (methods.swiftbrush(chosen(SwiftBrushOptions(), **options)),)
 
 
 class FewStepMethodDMD:
@@ -90,67 +118,60 @@ class FewStepMethodDMD:
         "Distribution matching (DMD2, Yin et al. 2024) from prompts alone; Hyper-SD's one-step enhancement when it "
         "starts from the TSCD LoRA (start_lora)."
     )
-    CATEGORY = "FewStep/training"
+    SEARCH_ALIASES = ["dmd", "dmd2", "distribution matching", "hyper-sd", "one step", "distillation"]
+    CATEGORY = "FewStep/training/methods"
     FUNCTION = "build"
     RETURN_TYPES = (METHOD,)
+    OUTPUT_TOOLTIPS = TO_DISTILL
 
     @classmethod
     def INPUT_TYPES(cls):
-        steps = "The student's steps: 999, 800 (Hyper-SD's U-Net), or 999, 749, 499, 249."
-        against = "Weight of the adversarial loss against the data's pictures. DMD2: 0.001-0.005. 0: prompts alone."
-        telling = "Weight of telling pictures apart in the critic's loss; for heads on the critic. DMD2: 0.01."
-        return {
-            "required": {
-                "timesteps": text("999", steps),
-                "guidance": number(7.5, GUIDANCE, REAL),
-                "critic_guidance": number(1.0, GUIDANCE, FAKE),
-                "student_every": whole(5, 100, EVERY),
-                "critic_rate": rate(1e-4, CRITIC),
-                "regression_weight": REGRESSION,
-                "regression_steps": REGRESSION_STEPS,
-                "pictures": PICTURES,
-            },
-            "optional": {  # added later: graphs saved before have no value for it
-                "adversarial": number(0.0, WEIGHT, against),
-                "features": (["critic", "teacher"], {"tooltip": "What the discriminator looks at. DMD2: its critic."}),
-                "discriminator_weight": number(0.01, WEIGHT, telling),
-            },
-        }
+        steps = "The student's steps: 999, 800 (Hyper-SD's U-Net), 399 (DMD2's one step), or 999, 749, 499, 249."
+        against = "Weight of the adversarial loss against the data's images. DMD2: 0.001-0.005. 0: prompts alone."
+        telling = "Weight of the discriminator's loss in the critic's; for heads on the critic. DMD2: 0.01."
+        widgets = of(
+            DMDOptions(),
+            timesteps=text(steps),
+            **BY_SCORES,
+            adversarial=number(WEIGHT, against),
+            features=choice("What the discriminator looks at. DMD2: its critic."),
+            discriminator_weight=number(WEIGHT, telling),
+            **DISCRIMINATOR,
+        )
+        return inputs(widgets)
 
-    def build(self, timesteps, student_every, critic_rate, regression_weight, regression_steps, pictures, **score):
-        def make():
-            steps = numbers(timesteps, int, "DMD", "timesteps")
-            options = {
-                "regression_weight": regression_weight,
-                "regression_steps": regression_steps,
-                "pictures": pictures,
-            }
-            turns = {"student_every": student_every, "critic_rate": critic_rate}
-            return methods.dmd(ScoreMethodOptions(score=ScoreOptions(timesteps=steps, **score), **turns, **options))
-
-        return built("FewStepMethodDMD", make)
+    def build(self, **options):
+        return (methods.dmd(chosen(DMDOptions(), **options)),)
 
 
 class FewStepMethodSum:
     TITLE = "FewStep Method Sum"
     DESCRIPTION = "first + weight x second: their losses in one run. Sampler and schedule are the first one's."
-    CATEGORY = "FewStep/training"
+    SEARCH_ALIASES = ["add methods", "combine losses", "distillation"]
+    CATEGORY = "FewStep/training/methods"
     FUNCTION = "build"
     RETURN_TYPES = (METHOD,)
+    OUTPUT_TOOLTIPS = TO_DISTILL
 
     @classmethod
     def INPUT_TYPES(cls):
         return {
             "required": {
-                "first": (METHOD, {"tooltip": "Says how the student will be sampled."}),
-                "second": (METHOD, {"tooltip": "Its turns and losses are added."}),
-                "weight": number(1.0, (0.0, 1000.0, 0.01), "Of second."),
+                "first": socket(METHOD, "Says how the student will be sampled."),
+                "second": socket(METHOD, "Its turns and losses are added."),
+                "weight": number((0.0, 1000.0, 0.01), "Of second.", default=1.0),
             }
         }
 
     def build(self, first, second, weight):
-        require(weight > 0, "FewStepMethodSum: weight 0 would train the second method for nothing. Disconnect it.")
-        return (methods.total(first, second, weight),)
+        require(weight > 0, "weight 0 would train the second method for nothing. Disconnect it.")
+        return (total(first, second, weight),)
 
 
-NODES = (FewStepMethodImagineFlash, FewStepMethodSwiftBrush, FewStepMethodDMD, FewStepMethodSum)
+NODES = (
+    FewStepMethodImagineFlash,
+    FewStepMethodPairs,
+    FewStepMethodSwiftBrush,
+    FewStepMethodDMD,
+    FewStepMethodSum,
+)

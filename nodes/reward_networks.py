@@ -1,8 +1,7 @@
-"""More rewards: the host's own CLIP halves, ImageReward, and two small networks out of packages."""
+"""More that scores images: the host's own CLIP halves, ImageReward, small networks out of packages, Mask R-CNN."""
 
-from ..host.rewards import image_reward, lit, saliency
-from .perception import CRITIC
-from .rewards import REWARD
+from ..host.rewards import clip, image_reward, lit, mask_rcnn, saliency
+from .rewards import CRITIC, REWARD
 
 
 class FewStepRewardCLIPVision:
@@ -83,4 +82,43 @@ class FewStepRewardSaliency:
         return saliency.reward_and_critic("FewStepRewardSaliency")
 
 
-NODES = (FewStepRewardCLIPVision, FewStepRewardImageReward, FewStepRewardLiT, FewStepRewardSaliency)
+class FewStepCriticMaskRCNN:
+    TITLE = "FewStep Critic Mask R-CNN"
+    DESCRIPTION = (
+        "Mask R-CNN of torchvision, from your own file, on what stands where: its training losses on the "
+        "student's picture, with the data's masks as truth. Hyper-SD does the same with SOLO."
+    )
+    CATEGORY = "FewStep/training"
+    FUNCTION = "build"
+    RETURN_TYPES = (CRITIC,)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        files = clip.names(mask_rcnn.ENDINGS)
+        return {
+            "required": {
+                "file": (files, {"tooltip": "In fewstep_rewards: torchvision's maskrcnn_resnet50_fpn, or your own."}),
+                "min_size": (
+                    "INT",
+                    {
+                        "default": 512,
+                        "min": 32,
+                        "max": 2048,
+                        "step": 32,
+                        "tooltip": "Pixels of the shorter side that it looks at. torchvision trained it at 800.",
+                    },
+                ),
+            }
+        }
+
+    def build(self, file, min_size):
+        return (mask_rcnn.critic(file, min_size, "FewStepCriticMaskRCNN"),)
+
+
+NODES = (
+    FewStepRewardCLIPVision,
+    FewStepRewardImageReward,
+    FewStepRewardLiT,
+    FewStepRewardSaliency,
+    FewStepCriticMaskRCNN,
+)

@@ -1,17 +1,12 @@
-"""Human feedback: what scores a picture, and a method that learns from it."""
-
-from dataclasses import replace
+"""What scores an image: rewards, and what a reward gives."""
 
 import torch
 
 from ..host.rewards import clip
 from ..training.checks import require
-from ..training.on_pictures import with_feedback
-from ..training.options import FeedbackOptions
 from ..training.rewards import RewardSum
-from .methods import METHOD, built, numbers
 
-REWARD = "FEWSTEP_REWARD"
+REWARD, CRITIC = "FEWSTEP_REWARD", "FEWSTEP_CRITIC"
 
 
 class FewStepRewardCLIP:
@@ -105,58 +100,4 @@ class FewStepScore:
         return {"ui": {"text": [lines]}, "result": (mean, lines)}
 
 
-class FewStepMethodFeedback:
-    TITLE = "FewStep Method Feedback"
-    DESCRIPTION = (
-        "Adds a reward to any method: relu(alpha - reward) on the student's own decoded pictures, so that good ones "
-        "are left alone. Hyper-SD's feedback; CLIP, alpha 0.35, weight 0.1, fade_steps: SwiftBrush v2's clamped loss."
-    )
-    CATEGORY = "FewStep/training"
-    FUNCTION = "build"
-    RETURN_TYPES = (METHOD,)
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        return {
-            "required": {
-                "method": (METHOD, {"tooltip": "What the student is taught by besides."}),
-                "reward": (REWARD, {"tooltip": "The score to raise. Never rate the result by the same one."}),
-                "weight": ("FLOAT", {"default": 0.1, "min": 0.0, "max": 1000.0, "step": 0.01, "tooltip": "0.1"}),
-                "alpha": (
-                    "FLOAT",
-                    {
-                        "default": 0.35,
-                        "min": -100.0,
-                        "max": 100.0,
-                        "step": 0.01,
-                        "tooltip": "Score that is good enough.",
-                    },
-                ),
-                "fade_steps": (
-                    "INT",
-                    {
-                        "default": 0,
-                        "min": 0,
-                        "max": 10000000,
-                        "tooltip": "The weight is 0 from this step on. 0: never.",
-                    },
-                ),
-                "timesteps": (
-                    "STRING",
-                    {"default": "999", "tooltip": "The student's steps; one carries the gradient."},
-                ),
-            }
-        }
-
-    def build(self, method, reward, weight, alpha, fade_steps, timesteps):
-        require(weight > 0, "FewStepMethodFeedback: weight 0 would do nothing. Disconnect it.")
-
-        def make():
-            steps = numbers(timesteps, int, "Feedback", "timesteps")
-            options = FeedbackOptions(timesteps=steps, alpha=alpha, fade_steps=fade_steps, reward=reward.name)
-            return with_feedback(method, replace(options, weight=weight), reward)
-
-        return built("FewStepMethodFeedback", make)
-
-
-NODES = (FewStepRewardCLIP, FewStepRewardAesthetic, FewStepRewardSum, FewStepScore, FewStepMethodFeedback)
+NODES = (FewStepRewardCLIP, FewStepRewardAesthetic, FewStepRewardSum, FewStepScore)

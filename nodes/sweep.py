@@ -11,7 +11,7 @@ from ..host.progress import Progress, throw_if_cancelled
 from ..training.checks import require
 from ..weights import merge
 from .merge import RANK, parent, summed
-from .methods import numbers
+from .widgets import numbers
 
 NODE = "FewStepMergeSweep"
 MARGIN, LINE = 110, 14  # pixels
@@ -78,7 +78,7 @@ class FewStepMergeSweep:
 
 
 def lambdas(text: str) -> list[float]:
-    found = list(dict.fromkeys(numbers(text, float, NODE, "weights")))
+    found = list(dict.fromkeys(numbers(text, float, "weights")))
     require(1 <= len(found) <= 16, f"{NODE}: weights needs 1 to 16 numbers, got {len(found)}.")
     require(all(-10 <= weight <= 10 for weight in found), f"{NODE}: weights must lie in -10..10, got {text!r}.")
     return found

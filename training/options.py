@@ -96,8 +96,8 @@ class TSCDOptions:
     The paper gives k = 8, 4, 2, 1 and says that MSE suits 8 and 4, the adversarial loss 2 and 1, without weights. Its
     adversary beside MSE had 1.25 to 4.8 times the distance's gradient here and harmed the student; beside PCM's Huber
     distance it has a share of it (docs/defaults.md). Later phases start from the student before; whether it is their
-    teacher too is ambiguous: `previous` chooses. A student that teaches has guidance inside already and is asked
-    without. skip, guidance: of each phase, one number for all or none for the consistency's own.
+    teacher too is ambiguous: `previous_teacher` chooses. A student that teaches has guidance inside already and is
+    asked without. skip, guidance: of each phase, one number for all or none for the consistency's own.
     """
 
     segments: tuple[int, ...] = (8, 4, 2, 1)
@@ -106,7 +106,7 @@ class TSCDOptions:
     adversarial: tuple[float, ...] = (0.0, 0.05, 0.1, 0.1)
     skip: tuple[int, ...] = ()
     guidance: tuple[float, ...] = ()
-    previous: bool = False  # teacher of later phases: the base, or the student of the phase before
+    previous_teacher: bool = False  # teacher of later phases: the base, or the student of the phase before
     eta: float = 0.0  # of the sampler that the file names; TCD's gamma
     discriminator: DiscriminatorOptions = DiscriminatorOptions()
     consistency: ConsistencyOptions = ConsistencyOptions(boundary=False, end="random", target="ema")

@@ -147,7 +147,7 @@ def sample(
 
 def ours(name: str) -> Callable:
     """Return the pack's sampler function `sample_NAME`, in k-diffusion's signature."""
-    return getattr(import_module(f"fewstep.samplers.{name}"), f"sample_{name}")
+    return import_module("fewstep.samplers.registry").SAMPLERS[name].function
 
 
 def sigmas_of(model: object, row: Row) -> torch.Tensor:
@@ -159,8 +159,9 @@ def sigmas_of(model: object, row: Row) -> torch.Tensor:
 
 def own_timesteps(row: Row) -> list[int]:
     """Return the timesteps that FewStepLoadLora takes for the row's LoRA: the file's own, else its schedule's."""
-    io, families, loras = (import_module(f"fewstep.{n}") for n in ("weights.io", "weights.families", "host.loras"))
-    return loras.timesteps_of(families.from_metadata(io.load(row.lora)[1]), row.steps)
+    names = "weights.io", "weights.families", "host.loading.sampler"
+    io, families, sampler = (import_module(f"fewstep.{name}") for name in names)
+    return sampler.timesteps_of(families.from_metadata(io.load(row.lora)[1]), row.steps)
 
 
 class _Counter:

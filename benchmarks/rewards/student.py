@@ -30,7 +30,7 @@ def run(weight: float, reward, args: argparse.Namespace, folder: Path) -> Path:
     from fewstep.host.training import run
     from fewstep.training.config import TrainConfig
     from fewstep.training.methods import lcm
-    from fewstep.training.on_pictures import with_feedback
+    from fewstep.training.on_images import with_feedback
     from fewstep.training.options import ConsistencyOptions, FeedbackOptions
 
     folders.output_folder, folders.lora_folder = lambda: folder, lambda: folder

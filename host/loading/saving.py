@@ -7,6 +7,7 @@ import torch
 
 from ...weights import io, stream_models
 from .. import folders, model_copy
+from . import models
 
 ORIGIN = "fewstep_file"  # in model_options, which the host copies from clone to clone
 
@@ -43,7 +44,7 @@ def save_model(
     whole = path.with_name(f"{path.name}.{os.getpid()}.whole.tmp")
     try:
         write(whole, model, clip, vae, metadata)
-        stream_models.rewrite(whole, path, model_copy.CHECKPOINT if alone else "", dtype)
+        stream_models.rewrite(whole, path, models.CHECKPOINT if alone else "", dtype)
     except ValueError as error:
         raise ValueError(f"{node}: {error}") from error
     finally:

@@ -23,13 +23,13 @@ def really_kept(job) -> int:
     """Bytes of the tensors that autograd saves in a real pass of the student, weights not counted."""
     from fewstep.host import conditioning, model_copy
     from fewstep.host.training import activations, architectures
-    from fewstep.training.roles import LoraRoles
+    from fewstep.training.roles import LoraRoles, equal_adapters
 
     kind, count = activations.KINDS[job.config.precision], job.config.batch_size
     with model_copy.training_mode():
         copy = model_copy.TrainingCopy(job.model, kind)
         targets = architectures.lora_targets(job.model)
-        roles = LoraRoles(copy.net, copy.denoise, targets, job.config.rank, job.config.alpha)
+        roles = LoraRoles(copy.net, copy.denoise, equal_adapters(targets, job.config.rank, job.config.alpha))
         found = conditioning.encode_prompts(job.model, job.clip, [""], job.spec.height, job.spec.width)[0]
         cond = {name: value.expand(count, *value.shape[1:]).contiguous() for name, value in found.items()}
         seen = {t.untyped_storage().data_ptr() for t in (*copy.net.parameters(), *copy.net.buffers())}

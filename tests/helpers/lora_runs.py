@@ -5,14 +5,18 @@ import torch
 from fewstep.tests.helpers.in_process import PROMPTS
 from fewstep.training import methods
 from fewstep.training.config import TrainConfig
+from fewstep.training.method import total
 from fewstep.training.options import (
     ConsistencyOptions,
+    DiscriminatorOptions,
+    DMDOptions,
     ReconstructionOptions,
-    ScoreMethodOptions,
     ScoreOptions,
+    SwiftBrushOptions,
     TSCDOptions,
 )
 
+HEADS = DiscriminatorOptions(head_start=0)
 JUMP = ConsistencyOptions(boundary=False, end="random", skip=100, target="ema", guidance_min=2.0, guidance_max=2.0)
 METHODS = {
     "TSCD": lambda: methods.tscd(
@@ -21,27 +25,26 @@ METHODS = {
             phase_steps=(1, 2),
             distance=(1.0, 0.5),
             adversarial=(0.0, 0.1),
-            previous=True,
+            previous_teacher=True,
+            discriminator=HEADS,
             consistency=JUMP,
         )
     ),
     "ImagineFlash": lambda: methods.imagine_flash(
-        ReconstructionOptions(guidance=2.0, adversarial=0.1, teacher_steps=2)
+        ReconstructionOptions(guidance=2.0, adversarial=0.1, teacher_steps=2, discriminator=HEADS)
     ),
-    "SwiftBrush": lambda: methods.swiftbrush(
-        ScoreMethodOptions(score=ScoreOptions(weight="vsd", guidance=2.0, critic_guidance=2.0), student_every=1)
-    ),
+    "SwiftBrush": lambda: methods.swiftbrush(SwiftBrushOptions()),
     "DMD": lambda: methods.dmd(
-        ScoreMethodOptions(
+        DMDOptions(
             score=ScoreOptions(timesteps=(999, 499), guidance=2.0),
             student_every=2,
             regression_weight=0.5,
             regression_steps=2,
         )
     ),
-    "sum": lambda: methods.total(
+    "sum": lambda: total(
         methods.imagine_flash(ReconstructionOptions(guidance=2.0, teacher_steps=2)),
-        methods.swiftbrush(ScoreMethodOptions(student_every=1)),
+        methods.swiftbrush(SwiftBrushOptions()),
         0.1,
     ),
 }

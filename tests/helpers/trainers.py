@@ -9,7 +9,7 @@ from fewstep.training.loop import Trainer
 from fewstep.training.methods import lcm
 from fewstep.training.options import ConsistencyOptions
 from fewstep.training.path import Path
-from fewstep.training.roles import LoraRoles, checkpoint_blocks
+from fewstep.training.roles import LoraRoles, checkpoint_blocks, equal_adapters
 from fewstep.training.state import RunFolder
 from torch import nn
 
@@ -38,7 +38,7 @@ class Net(nn.Module):
 def lora_roles(names=("student", "target"), checkpointed=False, device=CPU) -> LoraRoles:
     torch.manual_seed(0)
     net = Net().to(device)
-    roles = LoraRoles(net, net.__call__, ["first", "block.1", "block.3"], rank=4, alpha=4.0, roles=names)
+    roles = LoraRoles(net, net.__call__, equal_adapters(["first", "block.1", "block.3"], 4, 4.0, names))
     if checkpointed:
         checkpoint_blocks(roles, [net.block])
     return roles

@@ -285,7 +285,7 @@ def test_latents_of_several_shapes_and_one_conditioning_for_all(tiny, tmp_path):
 
 def test_conditioning_alone_has_no_texts_for_rewards(tiny, tmp_path):
     from fewstep.host.data import from_host
-    from fewstep.training.on_pictures import with_feedback
+    from fewstep.training.on_images import with_feedback
     from fewstep.training.options import FeedbackOptions
 
     found = from_host.given(None, [encoded(tiny, text) for text in PROMPTS[:3]])

@@ -79,11 +79,3 @@ def test_a_lora_that_cannot_be_saved_as_asked_is_refused(monkeypatch, tmp_path):
         with pytest.raises(ValueError, match=f"FewStepSaveLora: {message}"):
             FewStepSaveLora().save(lora, "made", "fp16", False)
     assert not list(tmp_path.rglob("*.safetensors"))
-
-
-def test_the_nodes_know_every_sampler_and_schedule_that_a_file_may_name():
-    from fewstep.nodes.sample import METHODS
-    from fewstep.samplers.schedule import SCHEDULES
-    from fewstep.weights.families import settings
-
-    assert set(settings.SAMPLERS) == set(METHODS) and set(settings.SCHEDULES) == set(SCHEDULES)

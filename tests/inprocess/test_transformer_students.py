@@ -8,7 +8,7 @@ import torch
 from fewstep.tests.helpers import small_models
 from fewstep.training import methods
 from fewstep.training.config import TrainConfig
-from fewstep.training.options import ConsistencyOptions, ScoreMethodOptions, ScoreOptions, TSCDOptions
+from fewstep.training.options import ConsistencyOptions, DMDOptions, ScoreOptions, TSCDOptions
 
 PROMPTS = ("a red apple", "a blue car, a prompt of more tokens than the other")
 SIZE = (64, 96)  # pixels, height and width: latents of 8 x 12
@@ -20,9 +20,7 @@ METHODS = {
     "TSCD": lambda: methods.tscd(
         TSCDOptions(segments=(2,), phase_steps=(2,), distance=(1.0,), adversarial=(0.1,), consistency=JUMP)
     ),
-    "DMD": lambda: methods.dmd(
-        ScoreMethodOptions(score=SCORE, student_every=2, regression_weight=0.5, regression_steps=2)
-    ),
+    "DMD": lambda: methods.dmd(DMDOptions(score=SCORE, student_every=2, regression_weight=0.5, regression_steps=2)),
 }
 
 

@@ -1,6 +1,5 @@
 """What is written about the pack agrees with it: help pages, translations, links, tables. Needs no host."""
 
-import ast
 import json
 import re
 from pathlib import Path
@@ -26,42 +25,21 @@ def name(file: Path) -> str:
     return file.relative_to(ROOT).as_posix()
 
 
-def input_names(function: ast.FunctionDef) -> list[str]:
-    """The keys of the `required` and `optional` dicts that INPUT_TYPES returns."""
-    returned = next(node.value for node in ast.walk(function) if isinstance(node, ast.Return))
-    return [key.value for group in returned.values for key in group.keys]
+NODES = json.loads(read(ROOT / "tests" / "helpers" / "nodes.json"))  # written by tools/node_list.py
 
 
-def assigned(node: ast.ClassDef, target: str) -> ast.expr | None:
-    """What a class body assigns to a name."""
-    found = (part.value for part in node.body if isinstance(part, ast.Assign) and part.targets[0].id == target)
-    return next(found, None)
+def inputs(node: str) -> list[str]:
+    return [*NODES[node].get("required", {}), *NODES[node].get("optional", {})]
 
 
-def find_nodes() -> dict[str, tuple[list[str], int]]:
-    """{node id: (input names, number of outputs)} of every class in nodes/ that has INPUT_TYPES."""
-    found = {}
-    for file in sorted((ROOT / "nodes").glob("*.py")):
-        for node in ast.parse(read(file)).body:
-            methods = {part.name: part for part in getattr(node, "body", []) if isinstance(part, ast.FunctionDef)}
-            if isinstance(node, ast.ClassDef) and "INPUT_TYPES" in methods:
-                found[node.name] = input_names(methods["INPUT_TYPES"]), len(assigned(node, "RETURN_TYPES").elts)
-    return found
-
-
-NODES = find_nodes()
 ZH = json.loads(read(ROOT / "locales" / "zh" / "nodeDefs.json"))
-
-
-def test_the_nodes_are_found():
-    assert len(NODES) >= 8 and all(inputs for inputs, _ in NODES.values())
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("node", NODES)
 def test_every_node_has_a_short_help_page_that_names_every_input(node, language):
     text = read(ROOT / "web" / "docs" / node / f"{language}.md")
-    missing = [input_name for input_name in NODES[node][0] if f"`{input_name}`" not in text]
+    missing = [input_name for input_name in inputs(node) if f"`{input_name}`" not in text]
     assert not missing
     assert len(text.splitlines()) < 60
 
@@ -72,11 +50,10 @@ def test_no_help_page_is_left_of_a_node_that_is_gone():
 
 @pytest.mark.parametrize("node", NODES)
 def test_every_input_and_output_is_translated(node):
-    inputs, outputs = NODES[node]
-    entry = ZH[node]
+    entry, outputs = ZH[node], NODES[node]["outputs"]
     assert entry["display_name"] and entry["description"]
-    assert list(entry["inputs"]) == inputs
-    assert list(entry["outputs"]) == [str(i) for i in range(outputs)]
+    assert list(entry["inputs"]) == inputs(node)
+    assert list(entry["outputs"]) == [str(i) for i in range(len(outputs))]
     for part in (*entry["inputs"].values(), *entry["outputs"].values()):
         assert part["name"] and part["tooltip"]
 

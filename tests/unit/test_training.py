@@ -19,7 +19,7 @@ from fewstep.training.config import TrainConfig
 from fewstep.training.consistency import consistency, jump
 from fewstep.training.data import make_batch
 from fewstep.training.loop import NonFiniteLoss, Trainer
-from fewstep.training.method import Method, Turn
+from fewstep.training.method import Method, Term, Turn
 from fewstep.training.methods import imagine_flash, lcm
 from fewstep.training.options import ConsistencyOptions, ReconstructionOptions
 from fewstep.training.order import indices_of
@@ -144,7 +144,7 @@ def test_guidance_is_the_usual_formula_and_one_is_one_pass():
     guided = partial(teacher.guided, roles, "teacher", batch.x0, sigma, batch)
     expected = -1 + 3.0 * (batch.cond["label"].view(-1, 1, 1, 1) + 1)
     assert torch.allclose(guided(torch.full((4,), 3.0)), expected.expand_as(batch.x0).float())
-    guided(torch.ones(4))
+    guided(1.0)
     assert calls == [8, 4]
 
 
@@ -270,13 +270,14 @@ def test_metrics_after_the_last_saved_state_are_cut(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(tmp_path):
-    def explode(roles, path, batch):
-        loss, logs = consistency(roles, path, batch, ConsistencyOptions(**OPTIONS))
+    def explode(roles, path, batch, options):
+        loss, logs = consistency(roles, path, batch, options)
         explode.calls += 1
         return (loss * float("nan") if explode.calls == 4 else loss), logs
 
     explode.calls = 0
-    method = Method("LCM", ConsistencyOptions(**OPTIONS), (Turn("student", ((explode, 1.0),)),), "lcm", "lcm")
+    options = ConsistencyOptions(**OPTIONS)
+    method = Method("LCM", options, (Turn("student", (Term(explode, options),)),), "lcm", "lcm")
     run = trainer(tmp_path, 10, method=method)
     with pytest.raises(NonFiniteLoss, match="step 4.*lower the learning rate"):
         run.run()
@@ -351,13 +352,13 @@ def test_only_the_newest_states_are_kept(tmp_path):
 def test_a_turn_that_is_not_due_costs_nothing(tmp_path):
     calls = {"student": 0, "critic": 0}
 
-    def count(name, roles, path, batch):
+    def count(roles, path, batch, name):
         calls[name] += 1
         return roles(name, batch.x0, torch.ones(len(batch.x0)), None).square().mean(), {}
 
     turns = (
-        Turn("student", ((partial(count, "student"), 1.0),), every=3),
-        Turn("critic", ((partial(count, "critic"), 1.0),)),
+        Turn("student", (Term(count, "student"),), every=3),
+        Turn("critic", (Term(count, "critic"),)),
     )
     method = Method("two", ConsistencyOptions(), turns, "lcm", "lcm")
     trainer(tmp_path, 6, method=method, ema_decay=0.0, names=("student", "critic")).run()
@@ -438,10 +439,10 @@ def test_samples_do_not_depend_on_how_they_are_batched():
     [
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"batch_size": 0}, "batch_size"),
-        ({"learning_rate": 0.0}, "learning_rate must be positive"),
+        ({"learning_rate": -1e-4}, "learning_rate must be positive"),
         ({"ema_decay": 1.0}, "ema_decay"),
         ({"precision": "int8"}, "fp32, bf16, fp16"),
-        ({"rank": 0}, "rank"),
+        ({"rank": -1}, "rank"),
         ({"alpha": -1.0}, "alpha"),
         ({"decay": "linear"}, "constant or cosine"),
     ],
