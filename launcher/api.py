@@ -25,7 +25,7 @@ Progress = Callable[[str, int, int], None]  # (node id, steps done, steps in all
 PREVIEWS = 64 * 2**20  # bytes of the largest message: previews of large pictures pass the default 4 MB
 PATIENCE = 60.0  # seconds that a host may be out of reach before it counts as lost
 PAUSE = 1.0  # seconds between two tries to reach it
-SILENCE = 20.0  # seconds without a message after which the host is asked; old ones forget a socket that came back
+SILENCE = 5.0  # seconds without a message after which the host is asked; old ones forget a socket that came back
 RECENT = 200  # runs of the host's memory that are looked through for ours
 KEY = "fewstep_key"  # in a prompt's extra_data: our own name for it, which the host keeps beside the graph
 UNREACHABLE = (aiohttp.ClientError, OSError, asyncio.TimeoutError)
@@ -136,12 +136,12 @@ class Client:
                 return prompt_id, record
         return None
 
-    async def keys(self) -> set[str]:
-        """Our names of the runs that the host has in its queue, or remembers as done."""
+    async def keys(self) -> dict[str, bool]:
+        """{our name of a run: whether this client sent it} of what the host has in its queue or remembers as done."""
         queue, history = await self.call("get", "/queue"), await self.call("get", f"/history?max_items={RECENT}")
         items = [item for items in queue.values() for item in items]
         items += [record["prompt"] for record in history.values() if not bad_end(record)]
-        return {item[3][KEY] for item in items if KEY in item[3]}
+        return {item[3][KEY]: item[3].get("client_id") == self.id for item in items if KEY in item[3]}
 
     async def cancel(self, key: str) -> None:
         """Take our run out of the host's queue, or stop it."""

@@ -129,12 +129,12 @@ class Spread:
     async def reclaim(self, client: Client) -> None:
         """What this host still has of ours: follow a row that waits, cancel one that another host runs or has run."""
         try:
-            for key in await client.keys() & set(self.rows):
-                row = self.rows[key]
+            for key, own in (await client.keys()).items():
+                row = self.rows.get(key)
                 if row in self.waiting:
                     self.waiting.remove(row)
                     await self.one(client, row, sent=True)
-                else:
+                elif row and own:  # a host that goes by two names has what the other name sent, too
                     await client.cancel(key)
         except UNREACHABLE as error:
             raise HostLost(f"The host {client.url} is out of reach ({error}).") from error

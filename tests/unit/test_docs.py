@@ -25,7 +25,7 @@ def name(file: Path) -> str:
     return file.relative_to(ROOT).as_posix()
 
 
-NODES = json.loads(read(ROOT / "tests" / "helpers" / "nodes.json"))  # written by tools/node_list.py
+NODES = json.loads(read(ROOT / "tests" / "helpers" / "nodes.json"))  # python run.py tool node_list
 
 
 def inputs(node: str) -> list[str]:
