@@ -36,6 +36,7 @@ class Spread:
         self.waiting = deque(row for row in rows if not results.done(row.number))
         self.left = len(self.waiting)
         self.lost: set[Client] = set()
+        self.begun: set[str] = set()  # keys of rows that a lost host had: who takes one looks for it first
         self.running: dict[Client, Row] = {}
         self.changed = asyncio.Condition()
 
@@ -73,12 +74,12 @@ class Spread:
             await self.changed.wait_for(lambda: self.waiting or not self.left)
             return self.waiting.popleft() if self.waiting else None
 
-    async def one(self, client: Client, row: Row, sent: bool = False) -> None:
+    async def one(self, client: Client, row: Row) -> None:
         """Run a row, save its files, and count it."""
         self.running[client] = row
         record: dict[str, Any] = {"row": row.number, "values": row.values, "host": client.url}
         try:
-            run = await client.perform(row.graph, row.key, self.progress, sent=sent)
+            run = await client.perform(row.graph, row.key, self.progress, sent=row.key in self.begun)
             record |= {"seconds": round(run.seconds, 3), **await self.saved(client, row, run)}
         except HostLost:
             raise
@@ -110,6 +111,7 @@ class Spread:
         async with self.changed:
             if row := self.running.pop(client, None):
                 self.waiting.appendleft(row)
+                self.begun.add(row.key)
             self.changed.notify_all()
         if len(self.lost) == len(self.clients):
             raise HostLost(
@@ -133,7 +135,8 @@ class Spread:
                 row = self.rows.get(key)
                 if row in self.waiting:
                     self.waiting.remove(row)
-                    await self.one(client, row, sent=True)
+                    self.begun.add(key)
+                    await self.one(client, row)
                 elif row and own:  # a host that goes by two names has what the other name sent, too
                     await client.cancel(key)
         except UNREACHABLE as error:
