@@ -128,16 +128,13 @@ def test_there_is_one_table_of_parity():
 
 
 def test_numbers_of_the_readmes_stand_in_the_results():
-    """Distances, to the digit, from benchmarks/quality/results.md."""
-    measured = {
-        f"{float(number):.1f}" for number in re.findall(r"\d+\.\d+", read(ROOT / "benchmarks/quality/results.md"))
-    }
+    """Distances, rounded, from benchmarks/quality/results.md."""
+    measured = [float(number) for number in re.findall(r"\d+\.\d+", read(ROOT / "benchmarks/quality/results.md"))]
     for file in READMES:
         rows = re.findall(r"^\| \d+ \|(.*)\|$", read(file), re.MULTILINE)
         assert len(rows) == 5
-        for row in rows:
-            distances = re.findall(r"\d+\.\d(?!\d)", row)
-            assert set(distances) <= measured, row
+        for distance in re.findall(r"\d+\.\d(?!\d)", " ".join(rows)):
+            assert any(abs(number - float(distance)) <= 0.0501 for number in measured), distance
 
 
 def shape(file: Path) -> list:
