@@ -9,6 +9,7 @@ from ..samplers.noise import generator_for
 from ..samplers.schedule import is_flow, require_numbers
 from . import architectures
 from .conditioning import Encoded
+from .guider import StepGuider
 from .progress import preview_callback, throw_if_cancelled
 from .sockets import Model
 
@@ -93,41 +94,48 @@ def as_sampler(function: Callable, options: dict):
 
 
 def rewrapped(sampler, wrap: Callable[[Callable], Callable]):
-    """A SAMPLER whose function is wrapped, its options and inpainting settings kept. TypeError for other kinds."""
+    """A SAMPLER whose function is wrapped, its options and inpainting settings kept. ValueError for other kinds."""
     from comfy.samplers import KSAMPLER
 
     if not hasattr(sampler, "sampler_function"):
-        raise TypeError(
-            f"FewStepNoiseCorrection: a {type(sampler).__name__} cannot be wrapped. Use a sampler of KSamplerSelect, "
-            "SamplerEuler or FewStepSampler."
+        raise ValueError(
+            f"FewStep: a {type(sampler).__name__} cannot be wrapped. Use a sampler of KSamplerSelect, SamplerEuler or "
+            "FewStep Sampler."
         )
     return KSAMPLER(wrap(sampler.sampler_function), dict(sampler.extra_options), dict(sampler.inpaint_options))
 
 
 def sample_custom(
-    model: Model, seed: int, cfg: float, positive, negative, sampler, sigmas: Tensor, latent: dict
+    model: Model, seed: int, cfg: float | list[float], positive, negative, sampler, sigmas: Tensor, latent: dict
 ) -> dict:
-    """The stock SamplerCustom: noise of the seed and the latent's batch_index, mask, previews, cancel. Gives LATENT."""
+    """The stock SamplerCustom: noise of the seed and the latent's batch_index, mask, previews, cancel. Gives LATENT.
+
+    cfg: one guidance scale, or one for each step.
+    """
     import comfy.sample
 
     require_numbers(sigmas)
     samples = fix_channels(model, latent["samples"])
     noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
-    made = comfy.sample.sample_custom(
-        model,
+    made = StepGuider(model, positive, negative, cfg if isinstance(cfg, list) else [cfg]).sample(
         noise,
-        cfg,
+        samples,
         sampler,
         sigmas,
-        positive,
-        negative,
-        samples,
-        noise_mask=latent.get("noise_mask"),
+        denoise_mask=latent.get("noise_mask"),
         callback=preview_callback(model, len(sigmas) - 1),
         disable_pbar=False,
         seed=seed,
     )
-    return {**latent, "samples": made}
+    return {**latent, "samples": put_away(made)}
+
+
+def put_away(samples: Tensor) -> Tensor:
+    """Latents where the host keeps them between nodes, and in its precision where it has one for them."""
+    from comfy import model_management
+
+    dtype = getattr(model_management, "intermediate_dtype", lambda: None)()
+    return samples.to(device=model_management.intermediate_device(), dtype=dtype)
 
 
 def fix_channels(model: Model, samples: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from ...training.config import check_resume
 from .. import architectures, folders, model_copy
 from ..loading import loras, merging
 from ..sockets import Model
-from . import layers, memory, patches
+from . import export, layers, memory, patches
 from .job import NODE, Job
 from .memory import Need, size
 
@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 def check(job: Job) -> Need:
     """Refuse what cannot work, and say what to do; else what the run will need."""
+    export.target(job)
     sockets(job)
     network(job)
     patches.check(job)

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ...training.checks import require
+from ...training.config import check_resume
 from ...training.method import Method
 from ...training.options import ConsistencyOptions
-from ...weights import families, io, keys
-from .. import architectures, folders
+from ...weights import families, io, keys, plain_json, stream
+from .. import architectures, folders, names
 from ..loading import loras, models
 from ..sockets import Model
 from . import layers, patches
@@ -30,24 +32,60 @@ def as_file(job: Job, weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], fl
     return {name: weight.detach().to("cpu", kind, copy=True) for name, weight in weights.items()}, 0.0
 
 
-def write(job: Job, tensors: dict[str, Tensor]) -> str:
-    """Save the student in the user's folder for LoRAs or for diffusion models, with its recipe; the name it is listed
-    by."""
-    name = str(Path("fewstep") / f"{job.run_name}.safetensors")
+def name_of(job: Job) -> str:
+    """What the loaders list the student's file by."""
+    return str(Path("fewstep") / f"{job.run_name}.safetensors")
+
+
+def target(job: Job) -> Path:
+    """Where the student's file goes: the user's folder for LoRAs or for diffusion models.
+
+    Raises ValueError for a run's name that is no file's, and when another run or node has saved a file of that name.
+    """
+    who = "FewStepDistill: run_name"
+    names.plain_name(job.run_name, who)
     root = folders.lora_folder() if job.trains_lora else folders.network_folder()
-    io.save(tensors, folders.inside(root, name, "Run name"), metadata(job))
-    return name
+    path = names.inside(root, name_of(job), who)
+    require(
+        not path.exists() or is_own(path, job),
+        f'{who}: "{name_of(job)}" exists already and is not of this run. It is kept: choose another run name, or move '
+        "that file away.",
+    )
+    return path
+
+
+def is_own(path: Path, job: Job) -> bool:
+    """Whether an earlier part of this very run wrote a file: its recipe is one that the run could be resumed from."""
+    try:
+        found = stream.read_header(path).metadata
+        recipe = plain_json.parse(found[families.METADATA_KEY])["recipe"]
+        check_resume(recipe, recipe_of(job), "The run")
+        return found["modelspec.title"] == job.run_name
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def recipe_of(job: Job) -> dict:
+    return {**job.method.recipe(), **asdict(job.config), **job.source}
+
+
+def write(job: Job, tensors: dict[str, Tensor]) -> str:
+    """Save the student with its recipe, over what a killed process left of that file; the name it is listed by."""
+    path = target(job)
+    io.sweep(path.parent, f"{path.name}.")
+    io.save(tensors, path, metadata(job))
+    return name_of(job)
 
 
 def metadata(job: Job) -> dict[str, str]:
     """modelspec.* and ss_* for other readers, `fewstep` for ours: how to sample, and how it was made. Strings only."""
-    spec, method, config = job.spec, job.method, job.config
+    spec = job.spec
     data = {"made": spec.summary(), "size": [spec.width, spec.height]}
     if spec.drawn:
         data |= {"teacher_steps": spec.teacher_steps, "teacher_cfg": spec.teacher_cfg}
     recipe = {
-        "sampling": asdict(settings(job)),
-        "recipe": {**method.recipe(), **asdict(config), **job.source},
+        "sampling": families.as_dict(settings(job)),
+        "recipe": recipe_of(job),
         "data": data,
     }
     architecture = architectures.of(job.model).modelspec

@@ -31,6 +31,7 @@ class Job:
     preview_prompts: list[str]
     start: str = ""  # name of a LoRA in a loras folder that the student starts from
     start_model: Model | None = None  # a MODEL that a full-weight student starts from, instead of from the teacher
+    resume_step: int = -1  # the saved step to go on from; -1: the newest
 
     @property
     def folder(self) -> RunFolder:
@@ -96,3 +97,4 @@ class Result:
     parameters: int
     estimate: str  # what the run was expected to need
     error: float = 0.0  # of the wired MODEL's patches in the LoRA, where they went in by SVD
+    notes: tuple[str, ...] = ()  # what the user should know: a damaged state that was passed over, ...

@@ -14,6 +14,7 @@ from ...training.loop import Trainer
 from ...training.method import Method
 from ...training.on_images import bound
 from ...training.path import Path
+from ...weights import io
 from .. import model_copy
 from ..data import dataset
 from ..progress import Progress, throw_if_cancelled
@@ -42,15 +43,22 @@ def distil(job: Job) -> Result:
     Cancel raises the host's exception within one micro-batch; the run folder then holds the last step, to be resumed.
     """
     need = check.check(job)
-    try:
-        with model_copy.training_mode():
-            student = train(job)
-    finally:  # the copy of the model dies here, not at the next garbage collection
-        offload.to_main_memory()
-        gc.collect()
-        model_management.soft_empty_cache()
-    name = export.write(job, student.tensors)
-    return Result(student.tensors, name, job.folder.metrics(), student.parameters, need.text(), student.error)
+    with job.folder.held():
+        folder = job.folder
+        io.sweep(folder.path)
+        noted = len(folder.notes())
+        if job.resume_step >= 0:
+            folder.go_back(job.resume_step)
+        try:
+            with model_copy.training_mode():
+                student = train(job)
+        finally:  # the copy of the model dies here, not at the next garbage collection
+            offload.to_main_memory()
+            gc.collect()
+            model_management.soft_empty_cache()
+        name = export.write(job, student.tensors)
+        kept = (student.parameters, need.text(), student.error, tuple(folder.notes()[noted:]))
+        return Result(student.tensors, name, folder.metrics(), *kept)
 
 
 def train(job: Job) -> Student:
