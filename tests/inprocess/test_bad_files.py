@@ -54,13 +54,19 @@ def run(node: str, model, name: str):
     return merge.FewStepCombineLoras().merge(GOOD, name, 1.0, 0.8, 0)
 
 
+def title(node: str) -> str:
+    from fewstep.nodes import load, merge
+
+    return (getattr(load, node, None) or getattr(merge, node)).TITLE
+
+
 def assert_refused(node, place, name, message):
     """A sentence with the node's and the file's name; the model's weights keep their bits, a good file still works."""
     model, _ = place
     before = {key: tensor.clone() for key, tensor in model.model.state_dict().items()}
     with pytest.raises(ValueError, match=message) as caught:
         run(node, model, name)
-    assert node in str(caught.value) and name in str(caught.value)
+    assert str(caught.value).startswith(f"{title(node)}: ") and name in str(caught.value)
     assert not model.patches
     after = model.model.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
@@ -164,7 +170,7 @@ def test_damaged_metadata(fault, place):
 
     metadata, message = METADATA[fault]
     save_file(PEFT, place[1] / "bad.safetensors", metadata=metadata)
-    with pytest.raises(ValueError, match=f'FewStepLoadLora: "bad.safetensors".*{message}'):
+    with pytest.raises(ValueError, match=f'FewStep Load LoRA: "bad.safetensors".*{message}'):
         load.FewStepLoadLora().load(place[0], "bad.safetensors", 1.0, 4, 1.0)
     assert_usable(place)
 

@@ -122,12 +122,18 @@ def interpolate(name: str):
     )
 
 
+def title(node: str) -> str:
+    from fewstep.nodes import load_model, merge_models
+
+    return (getattr(load_model, node, None) or getattr(merge_models, node)).TITLE
+
+
 def assert_refused(run, node: str, name: str, message: str = "") -> None:
     """A sentence with the node's and the file's name; afterwards the good file loads, unpatched."""
     with pytest.raises(ValueError) as caught:
         run()
     said = str(caught.value)
-    assert said.startswith(f"{node}: ") and name in said and message in said and len(said) < 1500
+    assert said.startswith(f"{title(node)}: ") and name in said and message in said and len(said) < 1500
     if node == "FewStepLoadModel":
         model = load(GOOD)[0]
         with torch.no_grad():
