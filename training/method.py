@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple, TypeVar
 
+from ..samplers.registry import timesteps_for
 from .checks import require
 from .options import ConsistencyOptions, RoleOptions
 
@@ -79,9 +80,9 @@ class Method:
         """The options of this class in every term of every turn."""
         return [term.options for turn in self.turns for term in turn.terms if isinstance(term.options, kind)]
 
-    def timesteps_for(self, steps: int) -> tuple[int, ...] | None:
-        """The student's own list of that many timesteps; None where its schedule says it."""
-        return next((own for own in self.timesteps if len(own) == steps), None)
+    def timesteps_for(self, steps: int) -> list[int]:
+        """What the student is sampled at in so many steps: its own list, or its schedule's."""
+        return timesteps_for(self.schedule, steps, own=self.timesteps)
 
     @property
     def trained(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from ...samplers.guidance_embedding import GuidedTimestep
 from ...weights import checks, io, unet_names
 from ...weights.threads import one_thread
 from .. import folders
+from ..architectures import UNET
 from ..progress import throw_if_cancelled
 
 KINDS = ("checkpoints", "diffusion_models", "unet")
@@ -21,7 +22,7 @@ CLIP = ("cond_stage_model.", "conditioner.embedders.", "text_encoders.")
 PROJECTION = "cond_proj.weight"
 QUANTISED = (".scale_weight", ".weight_scale", ".comfy_quant", ".scale_input", "scaled_fp8")
 LORA = (".lora_", ".lora_A", ".lora_B", ".hada_w1_a", ".lokr_w1")
-GUIDED_LAYER = "diffusion_model.time_embed.0.forward"
+GUIDED_LAYER = f"diffusion_model.{UNET.guidance_layer}.forward"
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def zero(model, names: list[str]) -> None:
 
 def with_guidance(model, projection: Tensor, guidance: float):
     """A clone that is told the guidance scale. Parameters keep their names, so LoRAs and offloading work."""
-    layer = model.model.diffusion_model.time_embed[0]
+    layer = model.model.diffusion_model.get_submodule(UNET.guidance_layer)
     if projection.shape[0] != layer.weight.shape[1]:
         raise ValueError(f"has a guidance projection of {projection.shape[0]} channels, not {layer.weight.shape[1]}.")
     guided = model.clone()
