@@ -7,9 +7,11 @@ from torch import Tensor
 
 from ..samplers.noise import generator_for
 from ..samplers.schedule import is_flow, require_numbers
+from . import architectures
 from .conditioning import Encoded
 from .guider import StepGuider
 from .progress import preview_callback, throw_if_cancelled
+from .sockets import Model
 
 
 def unit_noise(shape: tuple, seed: int, indices: list[int]) -> Tensor:
@@ -23,7 +25,7 @@ def conditioning(encoded: list[Encoded]) -> list:
     return [[torch.cat([text for text, _ in encoded]), {"pooled_output": torch.cat(pooled)} if pooled else {}]]
 
 
-def draw(model, prompts: list[Encoded], empty: Encoded, noise: Tensor, *, steps: int, cfg: float) -> Tensor:
+def draw(model: Model, prompts: list[Encoded], empty: Encoded, noise: Tensor, *, steps: int, cfg: float) -> Tensor:
     """sample_latents for a prompt each and the empty one. Texts of one length go together: where the network joins text
     and picture, a repeated text would weigh more."""
     lengths = [hidden.shape[1] for hidden, _ in prompts]
@@ -35,7 +37,7 @@ def draw(model, prompts: list[Encoded], empty: Encoded, noise: Tensor, *, steps:
     return made
 
 
-def sample_latents(model, positive: list, negative: list, noise: Tensor, *, steps: int, cfg: float) -> Tensor:
+def sample_latents(model: Model, positive: list, negative: list, noise: Tensor, *, steps: int, cfg: float) -> Tensor:
     """The host's DPM++ 2M from pure noise, on Karras' sigmas, or a flow model's evenly spaced ones. Latents in the
     VAE's scale, [b, c, h, w] on the CPU.
 
@@ -63,7 +65,7 @@ def sample_latents(model, positive: list, negative: list, noise: Tensor, *, step
 
 
 def teacher_latents(
-    model,
+    model: Model,
     prompts: list[Encoded],
     empty: Encoded,
     size: tuple[int, int],
@@ -77,7 +79,7 @@ def teacher_latents(
 
     size: (height, width) in pixels; first: the index of the first picture, which its noise depends on.
     """
-    shape = (model.model.latent_format.latent_channels, size[0] // 8, size[1] // 8)
+    shape = architectures.latent_shape(model, *size)
     noise = unit_noise(shape, seed, list(range(first, first + len(prompts))))
     latents = draw(model, prompts, empty, noise, steps=steps, cfg=cfg)
     with torch.inference_mode(False):
@@ -104,7 +106,7 @@ def rewrapped(sampler, wrap: Callable[[Callable], Callable]):
 
 
 def sample_custom(
-    model, seed: int, cfg: float | list[float], positive, negative, sampler, sigmas: Tensor, latent: dict
+    model: Model, seed: int, cfg: float | list[float], positive, negative, sampler, sigmas: Tensor, latent: dict
 ) -> dict:
     """The stock SamplerCustom: noise of the seed and the latent's batch_index, mask, previews, cancel. Gives LATENT.
 
@@ -136,7 +138,7 @@ def put_away(samples: Tensor) -> Tensor:
     return samples.to(device=model_management.intermediate_device(), dtype=dtype)
 
 
-def fix_channels(model, samples: Tensor) -> Tensor:
+def fix_channels(model: Model, samples: Tensor) -> Tensor:
     """An empty latent takes the channel count of the model, where the host knows how (later versions)."""
     import comfy.sample
 
