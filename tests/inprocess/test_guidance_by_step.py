@@ -148,6 +148,27 @@ def test_one_model_in_both_places_is_a_single_run(method, boundary, latent, grap
     assert torch.equal(made, sampled(student, graph, [2.0, 1.0], method, latent()))
 
 
+@pytest.fixture(scope="module")
+def flow(tiny):
+    """(MODEL, positive, negative) of a small random SD3: the latent between two stock nodes is divided by 1 - sigma."""
+    from fewstep.tests.helpers.small_models import make
+
+    generator = torch.Generator().manual_seed(0)
+    texts = [torch.randn((1, 12, 32), generator=generator) for _ in range(2)]
+    return make("SD3"), *([[text, {"pooled_output": text[:, 0]}]] for text in texts)
+
+
+@pytest.mark.parametrize("boundary", [1.0, 0.95, 0.875])
+@pytest.mark.parametrize("latent", [empty, masked], ids=["empty", "masked"])
+def test_flow_models_hand_over_at_any_sigma(latent, boundary, flow):
+    sigmas = torch.tensor([1.0, 1.0 - 1e-7, 0.9375, 0.83333, 0.625, 0.0])  # a part may end at noise alone
+    given = latent()
+    given["samples"] = given["samples"].repeat(1, 4, 1, 1)
+    made, _ = by_two(flow[0], flow[0], flow, "ddim", boundary, "2, 1", given, sigmas=sigmas)
+    whole = sampled(flow[0], flow, [2.0, 1.0], "ddim", given, sigmas)
+    assert made.isfinite().all() and torch.equal(made, whole)
+
+
 def test_each_model_takes_the_steps_of_its_side(graph):
     (high, above), (low, below) = counted(graph[0]), counted(graph[3])
     made, report = by_two(high, low, graph, boundary=1.0, cfg="3, 1")
