@@ -211,8 +211,9 @@ def test_a_sampler_of_the_host_draws_other_noise_in_each_part(graph):
         return x
 
     parts = stages.split((graph[0], graph[3]), sigmas_of(graph[0]), 3.0, [1.0])
-    stages.sample_stages(parts, 7, graph[1], graph[2], comfy.samplers.KSAMPLER(function), empty())
-    assert seeds == [7, 8]
+    for seed in (7, 2**64 - 1):  # the last that a widget gives
+        stages.sample_stages(parts, seed, graph[1], graph[2], comfy.samplers.KSAMPLER(function), empty())
+    assert seeds == [7, 8, 2**64 - 1, 0]
 
 
 # --- condition noise -------------------------------------------------------------------------------------------------
