@@ -30,7 +30,18 @@ REFUSED = {
     "x" * 300: "300 bytes long. At most 180 fit",
     "字" * 100: "300 bytes long",
 }
-TAKEN = ["my-lcm-lora", "LCM 4 steps (v2)", "学生", "été", "نیم\u200cفاصله", "👩\u200d🎨", "console", "nullify", "a.b", ".hidden"]
+TAKEN = [
+    "my-lcm-lora",
+    "LCM 4 steps (v2)",
+    "学生",
+    "été",
+    "نیم\u200cفاصله",
+    "👩\u200d🎨",
+    "console",
+    "nullify",
+    "a.b",
+    ".hidden",
+]
 
 
 @pytest.mark.parametrize("name", REFUSED, ids=ascii)
@@ -56,7 +67,9 @@ def test_ways_out_of_a_folder(name, tmp_path):
     root.mkdir()
     (root / "link").symlink_to(tmp_path)
     (root / "circle").symlink_to(root / "circle")
-    with pytest.raises(ValueError, match="folder: .*leads out of the folder root|folder: .*cannot be looked up") as caught:
+    with pytest.raises(
+        ValueError, match="folder: .*leads out of the folder root|folder: .*cannot be looked up"
+    ) as caught:
         names.inside(root, name, "folder:")
     assert str(tmp_path) not in str(caught.value)
     assert names.inside(root, "a/b", "folder:") == root / "a" / "b"

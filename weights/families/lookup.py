@@ -1,10 +1,11 @@
 """What a few-step weight file needs: sampler, schedule, steps, guidance. Ours say it in their metadata; published ones
 are known by name, because a method cannot be read from tensors. Each row names its source."""
 
-import json
 import re
 
+from .. import plain_json
 from . import flow, loras
+from .checked import settings_from
 from .settings import SAMPLERS, SCHEDULES, Settings, chosen
 
 METADATA_KEY = "fewstep"
@@ -32,10 +33,9 @@ def from_metadata(metadata: dict[str, str]) -> Settings | None:
     if METADATA_KEY not in metadata:
         return None
     try:
-        found = json.loads(metadata[METADATA_KEY])["sampling"]
-        settings = Settings(**{**found, "steps": tuple(found["steps"]), "cfg_range": tuple(found["cfg_range"])})
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"Its FewStep metadata is damaged ({error!r}). Get the file again.") from error
+        settings = settings_from(plain_json.parse(metadata[METADATA_KEY]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"Its FewStep metadata is damaged ({str(error)[:200]}). Get the file again.") from error
     if settings.sampler not in SAMPLERS or settings.schedule not in SCHEDULES:
         raise ValueError(
             f"Its metadata asks for the sampler {settings.sampler!r} on the schedule {settings.schedule!r}, which this "
