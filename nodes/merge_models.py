@@ -4,7 +4,8 @@ import json
 
 from ..host import model_copy
 from ..host.loading import merging, models, saving
-from .merge import DTYPES, parsed, plain_name
+from ..host.names import plain_name
+from .merge import DTYPES, parsed
 
 AS_LOADED = "as loaded"
 WEIGHT = {"default": 0.5, "min": -10.0, "max": 10.0, "step": 0.01}
@@ -73,7 +74,7 @@ class FewStepSaveModel:
         }
 
     def save(self, model, name, overwrite, clip=None, vae=None, recipe="", dtype=AS_LOADED):
-        title = plain_name(name, "FewStepSaveModel")
+        title = plain_name(name, "FewStepSaveModel: name")
         metadata = {"modelspec.title": title, "modelspec.implementation": "FewStep"}
         metadata["fewstep.base"] = model_copy.fingerprint(model)
         if found := parsed(recipe, "FewStepSaveModel"):
@@ -109,7 +110,7 @@ class FewStepInterpolateFiles:
 
     def merge(self, checkpoint_a, checkpoint_b, weight, name, keep_others, overwrite):
         node = "FewStepInterpolateFiles"
-        title = plain_name(name, node)
+        title = plain_name(name, f"{node}: name")
         return (merging.interpolate_files(checkpoint_a, checkpoint_b, weight, title, keep_others, overwrite, node),)
 
 

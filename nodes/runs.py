@@ -1,6 +1,7 @@
 """The training runs on disk."""
 
 from ..host import folders
+from ..host.names import is_plain, plain_name
 from ..training.checks import require
 from ..training.state import RunFolder, step_of
 from . import report
@@ -11,7 +12,7 @@ NO_RUN = "none"
 def run_names() -> list[str]:
     """Folders that hold a run, the newest first."""
     root = folders.output_folder() / "fewstep_runs"
-    found = [path.parent for path in root.glob("*/config.json")]
+    found = [path.parent for path in root.glob("*/config.json") if is_plain(path.parent.name)]
     newest = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
     return [path.name for path in newest] or [NO_RUN]
 
@@ -42,14 +43,15 @@ class FewStepRuns:
         config, metrics, states = folder.read_config(), folder.metrics(), folder.states()
         require(config is not None, f"FewStepRuns: {run!r} holds no run. Train one with FewStepDistill, then refresh.")
         require(bool(metrics), f"FewStepRuns: {run!r} has not finished its first step yet.")
-        return run, described(run, config, metrics, states), report.loss_image(metrics)
+        return run, described(run, config, metrics, states, folder.notes()), report.loss_image(metrics)
 
 
 def folder_of(run: str) -> RunFolder:
-    return RunFolder(folders.inside(folders.output_folder() / "fewstep_runs", run, "FewStepRuns: run"))
+    name = plain_name(run, "FewStepRuns: run")
+    return RunFolder(folders.inside(folders.output_folder() / "fewstep_runs", name, "FewStepRuns: run"))
 
 
-def described(run: str, config: dict, metrics: list[dict], states: list) -> str:
+def described(run: str, config: dict, metrics: list[dict], states: list, notes: list[str]) -> str:
     losses = [record["loss"] for record in metrics if "loss" in record]
     seconds = sum(record["seconds"] for record in metrics)
     saved = step_of(states[-1]) if states else 0
@@ -59,6 +61,7 @@ def described(run: str, config: dict, metrics: list[dict], states: list) -> str:
             f"saved up to step {saved}; {seconds / len(metrics):.2f} s a step",
             f"loss {losses[0]:.5f} -> {report.smooth(losses)[-1]:.5f} (running mean)",
             f"batch {config['batch_size']} x {config['accumulate']}, rank {config['rank']}, seed {config['seed']}",
+            *notes,
         ]
     )
 

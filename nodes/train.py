@@ -1,7 +1,9 @@
 """The node that trains."""
 
 from ..host import folders
+from ..host.names import plain_name
 from ..host.training import export, run
+from ..host.training.job import Job
 from ..training.checks import choices, require
 from ..training.config import TrainConfig
 from . import report
@@ -121,6 +123,16 @@ class FewStepDistill:
                     "MODEL",
                     {"tooltip": "For train full: the student starts from these weights (a turbo model, an LCM)."},
                 ),
+                "resume_step": (
+                    "INT",
+                    {
+                        "default": -1,
+                        "min": -1,
+                        "max": 10000000,
+                        "tooltip": "-1: go on from the newest saved step. Else from this saved one, 0 from the start; "
+                        "what came later is kept in the run's set-aside folder. Set it back to -1 afterwards.",
+                    },
+                ),
             },
         }
 
@@ -137,13 +149,14 @@ class FewStepDistill:
         start_lora="none",
         start_file="",
         start_model=None,
+        resume_step=-1,
         **settings,
     ):
         config = TrainConfig(**settings)
         check_run(run_name, method, config, resume)
         prompts = [line.strip() for line in preview_prompts.splitlines() if line.strip()][:8]
         start = start_file or ("" if start_lora == "none" else start_lora)
-        job = run.Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start, start_model)
+        job = Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start, start_model, resume_step)
         result = run.distil(job)
         losses = [record["loss"] for record in result.metrics if "loss" in record]
         text = report.summary(result, method, config)
@@ -154,10 +167,8 @@ class FewStepDistill:
 
 def check_run(run_name: str, method, config: TrainConfig, resume: bool) -> None:
     """Refuse before anything is allocated."""
-    require(bool(run_name.strip(". ")), "FewStepDistill: run_name is empty. It names the run folder and the LoRA file.")
-    special = sorted(set(run_name) & set(':*?"<>|'))
-    require(not special, f"FewStepDistill: run_name {run_name!r} has {' '.join(special)}, which no file may have.")
-    folder = folders.inside(folders.output_folder() / "fewstep_runs", run_name.strip(), "FewStepDistill: run_name")
+    name = plain_name(run_name, "FewStepDistill: run_name")
+    folder = folders.inside(folders.output_folder() / "fewstep_runs", name, "FewStepDistill: run_name")
     require(
         resume or not (folder / "config.json").exists(),
         f"FewStepDistill: a run named {run_name!r} exists. Turn resume on to go on with it, or choose another name.",

@@ -79,14 +79,13 @@ def modules(result) -> set[str]:
     ],
 )
 def test_only_the_chosen_layers_get_a_lora(layers, parts, tiny):
-    from fewstep.host.training import architectures
-    from fewstep.host.training import layers as chosen
+    from fewstep.host.training import layers as of_model
 
-    names = architectures.lora_names(tiny[0])
-    found = [names[name].replace(".", "_") for name in chosen.chosen(tiny[0], layers)]
-    whole = [names[name].replace(".", "_") for name in architectures.lora_targets(tiny[0])]
+    names = of_model.lora_names(tiny[0])
+    found = [names[name].replace(".", "_") for name in of_model.chosen(tiny[0], layers)]
+    whole = [names[name].replace(".", "_") for name in of_model.lora_targets(tiny[0])]
     assert found == [name for name in whole if any(part in name for part in parts)] and len(found) < len(whole)
-    assert chosen.chosen(tiny[0], "all") == architectures.lora_targets(tiny[0])
+    assert of_model.chosen(tiny[0], "all") == of_model.lora_targets(tiny[0])
 
 
 @pytest.mark.parametrize("layers, message", [("to_x", 'names "to_x"'), (" , ", "layers is empty")])
