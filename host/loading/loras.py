@@ -33,6 +33,7 @@ def read(name: str, node: str) -> tuple[dict, dict]:
     """Tensors (in kohya's form) and metadata of a file in a loras folder. Errors name the node."""
     path = path_of(name, node)
     try:
+        stream.read_header(Path(path))  # how much it claims, before anything is made of it
         tensors, metadata = io.load(path)
     except ValueError as error:
         raise ValueError(f"{node}: {error}") from error
