@@ -15,6 +15,8 @@ from comfy import model_management
 from torch import Tensor, nn
 
 from ..samplers.schedule import flow_sigma, is_flow
+from . import architectures
+from .sockets import Model
 
 ATTENTION = ("optimized_attention", "optimized_attention_masked")
 QUANTISED = ("float8", "int8", "uint8", "float4", "int4")
@@ -75,7 +77,7 @@ class TrainingCopy:
             self.net = to_trainable(patched.model.diffusion_model, dtype).to(patched.load_device).eval()
             self.net.dtype = dtype
             if dtype != torch.float32:
-                finish_in_fp32(self.net)
+                finish_in_fp32(self.net, model)
             self.base = copy.copy(patched.model)
             self.base._modules = dict(patched.model._modules)
             self.base._modules["diffusion_model"] = self.net
@@ -119,13 +121,16 @@ class TrainingCopy:
         return torch.stack([self.sampling.sigma(torch.tensor(float(t))) for t in range(1000)]).float().cpu()
 
 
-def finish_in_fp32(net: nn.Module) -> None:
-    """Run a U-Net's last layer in fp32. An eps network's error is multiplied by 1/a_t in x0, 14.6 at t = 999: there
-    bf16's is as large as what two neighbouring points of a trajectory differ by. A transformer's v is not multiplied.
+def finish_in_fp32(net: nn.Module, model: Model) -> None:
+    """Run the last layer in fp32 where the family's row wants it: a U-Net's.
+
+    An eps network's error is multiplied by 1/a_t in x0, 14.6 at t = 999: there bf16's is as large as what two
+    neighbouring points of a trajectory differ by. A transformer's v is not multiplied.
     """
-    last = getattr(net, "out", None)
-    if not isinstance(last, nn.Sequential):
+    row = architectures.find(model)
+    if row is None or row.network is None or not row.network.fp32_layer:
         return
+    last = net.get_submodule(row.network.fp32_layer)
     run = last.float().forward
 
     def in_fp32(hidden: Tensor) -> Tensor:

@@ -1,10 +1,9 @@
 """The node that trains."""
 
 from ..host import folders
-from ..host.names import plain_name
 from ..host.training import export, run
 from ..host.training.job import Job
-from ..training.checks import choices, require
+from ..training.checks import choices
 from ..training.config import TrainConfig
 from ..training.prompts import typed_prompts
 from . import report
@@ -154,30 +153,16 @@ class FewStepDistill:
         **settings,
     ):
         config = TrainConfig(**settings)
-        check_run(run_name, method, config, resume)
         prompts = list(typed_prompts(preview_prompts, "FewStepDistill: preview_prompts"))[:8]
         start = start_file or ("" if start_lora == "none" else start_lora)
-        job = Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start, start_model, resume_step)
+        goes_on = {"resume": resume, "resume_step": resume_step}
+        job = Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start, start_model, **goes_on)
         result = run.distil(job)
         losses = [record["loss"] for record in result.metrics if "loss" in record]
         text = report.summary(result, method, config)
         lora = result.tensors if config.train == "lora" else {}
         student = export.student_model(job, result.tensors)
         return (student, result.name, report.loss_image(result.metrics), text, lora, {"loss": losses})
-
-
-def check_run(run_name: str, method, config: TrainConfig, resume: bool) -> None:
-    """Refuse before anything is allocated."""
-    name = plain_name(run_name, "FewStepDistill: run_name")
-    folder = folders.inside(folders.output_folder() / "fewstep_runs", name, "FewStepDistill: run_name")
-    require(
-        resume or not (folder / "config.json").exists(),
-        f"FewStepDistill: a run named {run_name!r} exists. Turn resume on to go on with it, or choose another name.",
-    )
-    require(
-        not method.averages or config.ema_decay > 0,
-        "FewStepDistill: the method's target is ema, but ema_decay is 0. Set it to 0.95-0.999.",
-    )
 
 
 NODES = (FewStepDistill,)
