@@ -1,13 +1,12 @@
 """Text to image with published few-step files, a workflow per family, written from one table.
 
-Run it after changing the table (`python tools/family_workflows.py`, then `python tools/ui_format.py`): it writes
+Run it after changing the table (`python -m tools family_workflows`, then `python -m tools ui_format`): it writes
 workflows/api/families/*.json. A test checks that they are current. The note in each says which files it wants, from
 which model page, and the settings that the pack knows for them.
 """
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -336,14 +335,6 @@ def text_of(workflow: dict) -> str:
 
 
 def main() -> None:
-    sys.path.insert(0, str(ROOT))
-    import bootstrap
-
-    bootstrap.register()
     FOLDER.mkdir(parents=True, exist_ok=True)
     for row in ROWS:
         (FOLDER / f"{row.name}.json").write_text(text_of(workflow(row)), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,10 +1,9 @@
 """Write tests/helpers/nodes.json: what graphs that people saved rely on, the nodes' ids, inputs, outputs and defaults.
 
-`python tools/node_list.py` after a change that is meant; a test compares, so that one that is not meant is seen.
+`python -m tools node_list` after a change that is meant; a test compares, so that one that is not meant is seen.
 """
 
 import json
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,12 +23,16 @@ def listed(node: type) -> dict:
     return {"title": node.TITLE, "category": node.CATEGORY, **inputs, "outputs": outputs}
 
 
+def on_disk(words: list[str]) -> bool:
+    """Whether a list is of the user's files."""
+    return words in ([], ["none"]) or any(word.endswith(FILES) for word in words)
+
+
 def described(kind, options: dict | None = None) -> str:
     """Type, default and bounds; of a list its words, or "files" where they are what is on the disk."""
     options = options or {}
     if isinstance(kind, list):
-        on_disk = kind in ([], ["none"]) or any(word.endswith(FILES) for word in kind)
-        return "files" if on_disk else f"{options.get('default', kind[0])!r} of {', '.join(kind)}"
+        return "files" if on_disk(kind) else f"{options.get('default', kind[0])!r} of {', '.join(kind)}"
     default = f" {options['default']!r}" if "default" in options else ""
     return kind + default + (f" in {options['min']}..{options['max']}" if "min" in options else "")
 
@@ -38,18 +41,15 @@ def text_of(nodes: dict[str, type]) -> str:
     return json.dumps({name: listed(node) for name, node in nodes.items()}, indent=1, ensure_ascii=False) + "\n"
 
 
-def main() -> None:
-    sys.path.insert(0, str(ROOT))
-    import bootstrap
-
-    bootstrap.register()
-    from fewstep.host import headless
+def the_nodes() -> dict[str, type]:
+    """Every node, by the embedded host in this process."""
+    from ..host import headless
 
     headless.start()
-    from fewstep.nodes import NODE_CLASS_MAPPINGS
+    from ..nodes import NODE_CLASS_MAPPINGS
 
-    FILE.write_text(text_of(NODE_CLASS_MAPPINGS), encoding="utf-8")
+    return NODE_CLASS_MAPPINGS
 
 
-if __name__ == "__main__":
-    main()
+def main() -> None:
+    FILE.write_text(text_of(the_nodes()), encoding="utf-8")

@@ -1,11 +1,10 @@
 """Turn a workflow of the API format into the format users open in the page (positions, sockets, positional widgets).
 
-Run it after changing workflows/api (`python tools/ui_format.py`): it starts the host, asks it for its nodes, and writes
+Run it after changing workflows/api (`python -m tools ui_format`): it starts the host, asks it for its nodes, and writes
 workflows/*.json. A test checks that both folders agree. A node's `_meta.note` becomes a Note left of the graph.
 """
 
 import json
-import sys
 import tempfile
 from pathlib import Path
 
@@ -179,7 +178,6 @@ def assembled(nodes: list[dict], links: list[list], notes: list[str]) -> dict:
 
 def main() -> None:
     """Write the twin of every API workflow that shows our nodes."""
-    sys.path.insert(0, str(ROOT))
     from ..launcher import server
 
     with server.host(workdir=tempfile.mkdtemp(prefix="fewstep-ui-")) as host:
@@ -188,7 +186,3 @@ def main() -> None:
         if file.stem not in STOCK_ONLY:
             twin = to_ui(json.loads(file.read_text(encoding="utf-8")), nodes_for(file, object_info))
             twin_of(file).write_text(json.dumps(twin, indent=1) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -73,7 +73,7 @@ def files(host):
 
 
 def test_the_files_are_what_the_table_says():
-    """Otherwise: `python tools/family_workflows.py`, then `python tools/ui_format.py`."""
+    """Otherwise: `python -m tools family_workflows`, then `python -m tools ui_format`."""
     assert {file.stem for file in FOLDER.glob("*.json")} == {row.name for row in ROWS}
     for row in ROWS:
         text = (FOLDER / f"{row.name}.json").read_text(encoding="utf-8")
