@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..samplers.noise import generator_for
-from ..samplers.schedule import is_flow
+from ..samplers.schedule import is_flow, require_numbers
 from .conditioning import Encoded
 from .progress import preview_callback, throw_if_cancelled
 
@@ -106,6 +106,7 @@ def sample_custom(model, seed: int, cfg: float, positive, negative, sampler, sig
     """The stock SamplerCustom: noise of the seed and the latent's batch_index, mask, previews, cancel. Gives LATENT."""
     import comfy.sample
 
+    require_numbers(sigmas)
     samples = fix_channels(model, latent["samples"])
     noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
     made = comfy.sample.sample_custom(

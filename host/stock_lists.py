@@ -7,19 +7,10 @@ packs hold the same objects; nothing is replaced, and a name that is there alrea
 import os
 from collections.abc import Callable
 
-from ..samplers.ddim import sample_ddim
-from ..samplers.imagine_flash import sample_imagine_flash
-from ..samplers.lcm import sample_lcm
+from ..samplers.registry import SAMPLERS
 from ..samplers.schedule import SCHEDULES, sigmas_of
-from ..samplers.tcd import sample_tcd
 
 VARIABLE = "FEWSTEP_STOCK_LISTS"
-SAMPLERS = {
-    "fewstep_lcm": sample_lcm,
-    "fewstep_tcd": sample_tcd,
-    "fewstep_ddim": sample_ddim,
-    "fewstep_imagine_flash": sample_imagine_flash,
-}
 
 
 def register() -> None:
@@ -34,9 +25,10 @@ def add_samplers() -> None:
     from comfy import samplers
     from comfy.k_diffusion import sampling
 
-    for name, function in SAMPLERS.items():
+    for ours, sampler in SAMPLERS.items():
+        name = f"fewstep_{ours}"
         if not hasattr(sampling, f"sample_{name}"):
-            setattr(sampling, f"sample_{name}", function)
+            setattr(sampling, f"sample_{name}", sampler.function)
         for names in (samplers.KSAMPLER_NAMES, samplers.KSampler.SAMPLERS):
             append(names, name)
 

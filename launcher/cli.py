@@ -15,7 +15,7 @@ from .pip import InstallError
 
 INSIDE = "FEWSTEP_INSIDE"  # set for the second start, inside the right Python
 MODULES = {"demo": "demo", "api": "commands", "train": "commands", "comfy": "commands"}
-MODULES |= {"test": "commands", "bench": "commands", "recipe": "commands"}
+MODULES |= {"test": "commands", "bench": "commands", "recipe": "commands", "tool": "commands"}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
 
 def choose_python(args: argparse.Namespace) -> Path:
     """Return the Python for this command: the embedded host's, the fresh clone's or the user's own."""
-    files = install.TEST if args.command in ("test", "bench", "recipe") else install.HOST
+    files = install.TEST if args.command in ("test", "bench", "recipe", "tool") else install.HOST
     if args.python and not args.comfyui:
         raise InstallError("--python names the Python of a ComfyUI: give --comfyui DIR as well.")
     if not args.comfyui or args.command == "test":  # the tests' own Python; they start the other host with its own
@@ -99,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
     for name, text in (
         ("bench", "run a measurement out of benchmarks/"),
         ("recipe", "make a shipped weight file again"),
+        ("tool", "write files that the repository holds: workflows, tables, pictures"),
     ):
         module = commands.add_parser(name, parents=[host], help=text)
         module.add_argument("name", help="its file or folder name")

@@ -1,4 +1,4 @@
-"""The small commands: comfy, api, train, test, bench, recipe."""
+"""The small commands: comfy, api, train, test, bench, recipe, tool."""
 
 import argparse
 import os
@@ -86,6 +86,11 @@ def bench(args: argparse.Namespace) -> None:
 def recipe(args: argparse.Namespace) -> None:
     """Run recipes/NAME, which makes a shipped weight file again."""
     run_module("recipes", args)
+
+
+def tool(args: argparse.Namespace) -> None:
+    """Run tools/NAME, which writes files that the repository holds."""
+    run_module("tools", args)
 
 
 def run_module(room: str, args: argparse.Namespace) -> None:

@@ -16,26 +16,26 @@ FOLDERS = (
 )
 
 
-def prepare_workdir(workdir: Path) -> Path:
+def prepare_workdir(workdir: Path, pack: Path = ROOT) -> Path:
     """Make the folders a host expects and put the pack among its custom nodes."""
     for name in FOLDERS:
         (workdir / name).mkdir(parents=True, exist_ok=True)
-    link_pack(workdir / "custom_nodes" / PACK)
+    link_pack(workdir / "custom_nodes" / PACK, pack)
     return workdir
 
 
-def link_pack(link: Path) -> None:
-    """Make `link` lead to the repository: a symbolic link, or on Windows a junction, which needs no privilege."""
+def link_pack(link: Path, pack: Path = ROOT) -> None:
+    """Make `link` lead to the pack: a symbolic link, or on Windows a junction, which needs no privilege."""
     if os.path.lexists(link):
-        if os.path.realpath(link) == os.path.realpath(ROOT):
+        if os.path.realpath(link) == os.path.realpath(pack):
             return
         remove_link(link)
     if os.name == "nt":
         import _winapi
 
-        _winapi.CreateJunction(str(ROOT), str(link))
+        _winapi.CreateJunction(str(pack), str(link))
     else:
-        link.symlink_to(ROOT, target_is_directory=True)
+        link.symlink_to(pack, target_is_directory=True)
 
 
 def remove_link(link: Path) -> None:

@@ -65,14 +65,16 @@ def host(
     log: Path | str | None = None,
     *,
     models: Mapping[str, list[Path]] | None = None,
+    pack: Path = ROOT,
 ) -> Iterator[Host]:
     """Run a host for the length of a `with` block: the embedded one, or the checkout `comfyui`.
 
-    `python` runs it (default: this one). `models` names further model folders by kind ("checkpoints", "loras").
+    `python` runs it (default: this one). `models` names further model folders by kind ("checkpoints", "loras"),
+    `pack` another copy of the pack than this repository.
     """
     python, port = str(python or sys.executable), port or free_port()
     check_port(port)
-    folder = prepare_workdir(Path(workdir or WORKDIR).resolve())
+    folder = prepare_workdir(Path(workdir or WORKDIR).resolve(), pack)
     log = Path(log) if log else new_log(folder, port)
     device = pick_device(device, python)
     command = [python, *host_command(Path(comfyui).resolve() if comfyui else None, folder, port)]

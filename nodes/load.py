@@ -1,10 +1,9 @@
 """A few-step LoRA together with the sampler, sigmas and guidance it was made for."""
 
-from ..host import folders, sampling
+from ..host import folders
 from ..host.loading import loras
-from ..samplers.unit_start import with_unit_start
+from ..host.loading.sampler import points_of, sampler_for
 from ..weights import bases, families
-from .sample import METHODS, sampler_options
 
 LEAST_MATCH = 0.9
 
@@ -81,15 +80,11 @@ class FewStepLoadLora:
             found = check_match(loras.match(model, clip, tensors), allow_partial, theirs if theirs == ours else None)
             loras.check_shapes(model, tensors)
             patched, patched_clip = loras.apply(model, clip, tensors, strength)
-            sigmas = loras.sigmas_of(patched.get_model_object("model_sampling"), settings, steps, denoise)
+            sampler, sigmas = sampler_for(patched, settings, steps, denoise)
         except ValueError as error:
             raise ValueError(f'FewStepLoadLora: "{name}": {error}') from error
-        function, options = METHODS[settings.sampler][0], sampler_options(settings.sampler, settings.eta, None)
-        # a file with a list of its own was trained on pure noise at its first point, also below the top
-        own_start = denoise == 1 and str(steps) in settings.timesteps
-        sampler = sampling.as_sampler(with_unit_start(function) if own_start else function, options)
         notes = families.advice(settings, steps, strength, negative_prompt)
-        points = settings.sigmas.get(str(steps)) or loras.timesteps_of(settings, steps, denoise)
+        points = points_of(settings, steps, denoise)
         text = report(name, settings, found, points, loras.converted(name, tensors), notes)
         return (patched, patched_clip, sampler, sigmas, settings.cfg, text)
 
@@ -129,11 +124,11 @@ def unknown():
     )
 
 
-def report(name: str, settings, found: loras.Match, points: list, converted: int, notes: list[str]) -> str:
+def report(name: str, settings, found: loras.Match, points: str, converted: int, notes: list[str]) -> str:
     lines = [
         f"{name}: {settings.family}",
         f"sampler {settings.sampler}" + (f", eta {settings.eta:g}" if settings.sampler == "tcd" else ""),
-        f"{'sigmas' if settings.sigmas else 'timesteps'} {', '.join(f'{point:g}' for point in points)}",
+        points,
         f"cfg {settings.cfg:g}",
         f"{found.tensors[0]} tensors matched, {found.tensors[1]} not"
         + (f" ({', '.join(found.unmatched[:3])} ...)" if found.unmatched else ""),

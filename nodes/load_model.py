@@ -2,12 +2,10 @@
 
 import re
 
-from ..host import sampling
-from ..host.loading import loras, models, saving
-from ..samplers.unit_start import with_unit_start
+from ..host.loading import models, saving
+from ..host.loading.sampler import points_of, sampler_for
 from ..weights import families
 from ..weights.families import models as published
-from .sample import METHODS, sampler_options
 
 NODE = "FewStepLoadModel"
 LEAST_MATCH = 0.9
@@ -55,16 +53,12 @@ class FewStepLoadModel:
                 model = models.with_guidance(model, header.projection, guidance)
             if settings.family in published.PREDICTS_X0:
                 model = models.predicting_x0(model)
-            sigmas = loras.sigmas_of(model.get_model_object("model_sampling"), settings, steps, denoise)
+            sampler, sigmas = sampler_for(model, settings, steps, denoise)
         except ValueError as error:
             raise ValueError(f'{NODE}: "{model_name}": {error}') from error
-        function, options = METHODS[settings.sampler][0], sampler_options(settings.sampler, settings.eta, None)
-        own_start = denoise == 1 and str(steps) in settings.timesteps
-        sampler = sampling.as_sampler(with_unit_start(function) if own_start else function, options)
         lines = [
             f"{model_name}: {settings.family}",
-            f"sampler {settings.sampler}, timesteps "
-            + ", ".join(f"{point:g}" for point in loras.timesteps_of(settings, steps, denoise)),
+            f"sampler {settings.sampler}, {points_of(settings, steps, denoise)}",
             f"cfg {settings.cfg:g}" + (f", guidance {guidance:g}" if header.projection is not None else ""),
             f"{len(found.matched)} tensors matched, {len(found.missing) + len(found.unknown)} not",
             *warnings(found),

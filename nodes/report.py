@@ -43,7 +43,7 @@ def summary(result, method, config) -> str:
     losses = smooth([record["loss"] for record in result.metrics if "loss" in record])
     seconds = sum(record["seconds"] for record in result.metrics)
     samples = config.batch_size * config.accumulate
-    kind = f"LoRA of rank {config.rank}" if config.train == "lora" else "model"
+    kind = f"LoRA of rank {method.training('student', config).rank}" if config.train == "lora" else "model"
     return "\n".join(
         [
             f"{method.name}: {len(result.metrics)} steps of {samples} samples, {seconds:.0f} s",

@@ -1,22 +1,13 @@
 """Few-step samplers: as a SAMPLER for SamplerCustom, and as one node that does it all."""
 
 from ..host import sampling
-from ..samplers.ddim import sample_ddim
-from ..samplers.imagine_flash import sample_imagine_flash, with_noise_correction
-from ..samplers.lcm import sample_lcm
-from ..samplers.schedule import SCHEDULES, sigmas_of
-from ..samplers.tcd import sample_tcd
+from ..samplers.imagine_flash import with_noise_correction
+from ..samplers.registry import SAMPLERS, timesteps_for
+from ..samplers.schedule import sigmas_of
 from ..samplers.unit_start import with_unit_start
 
-METHODS = {
-    "lcm": (sample_lcm, "lcm"),
-    "tcd": (sample_tcd, "lcm"),
-    "ddim": (sample_ddim, "trailing"),
-    "imagine_flash": (sample_imagine_flash, "trailing"),
-}
-NOISY = ("lcm", "tcd")  # methods with step noise
 SAMPLER_NAME = (
-    list(METHODS),
+    list(SAMPLERS),
     {
         "default": "lcm",
         "tooltip": "lcm: LCM, LCM-LoRA. tcd: TCD, Hyper-SD unified. ddim: Hyper-SD N-step, Lightning, PCM. "
@@ -33,12 +24,6 @@ ETA = (
         "tooltip": "TCD only: 0 is deterministic (DDIM), 1 noises as much as LCM. TCD's authors take 0.3 at 4 steps.",
     },
 )
-
-
-def sampler_options(name: str, eta: float, seed: int | None, pictures: list[int] | None = None) -> dict:
-    """The options that the sampler's function takes."""
-    options = {"seed": seed, "pictures": pictures} if name in NOISY else {}
-    return {**options, "eta": eta} if name == "tcd" else options
 
 
 class FewStepSampler:
@@ -66,11 +51,9 @@ class FewStepSampler:
         }
 
     def build(self, sampler_name: str, eta: float, noise_seed: int, unit_start: bool = False):
-        function, _ = METHODS[sampler_name]
-        if unit_start:
-            function = with_unit_start(function)
-        options = sampler_options(sampler_name, eta, None if noise_seed < 0 else noise_seed)
-        return (sampling.as_sampler(function, options),)
+        chosen = SAMPLERS[sampler_name]
+        function = with_unit_start(chosen.function) if unit_start else chosen.function
+        return (sampling.as_sampler(function, chosen.keywords(eta, None if noise_seed < 0 else noise_seed)),)
 
 
 class FewStepKSampler:
@@ -110,10 +93,10 @@ class FewStepKSampler:
         }
 
     def sample(self, model, positive, negative, latent_image, seed, steps, cfg, sampler_name, eta, denoise):
-        function, schedule = METHODS[sampler_name]
-        sigmas = sigmas_of(model.get_model_object("model_sampling"), SCHEDULES[schedule](steps, denoise))
-        options = sampler_options(sampler_name, eta, seed, latent_image.get("batch_index"))
-        sampler = sampling.as_sampler(function, options)
+        chosen = SAMPLERS[sampler_name]
+        timesteps = timesteps_for(chosen.schedule, steps, denoise)
+        sigmas = sigmas_of(model.get_model_object("model_sampling"), timesteps)
+        sampler = sampling.as_sampler(chosen.function, chosen.keywords(eta, seed, latent_image.get("batch_index")))
         return (sampling.sample_custom(model, seed, cfg, positive, negative, sampler, sigmas, latent_image),)
 
 

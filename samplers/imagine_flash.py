@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .ddim import sample_ddim
-from .schedule import TRAIN_TIMESTEPS, alpha_of, is_flow, model_sampling_of, timestep_of
+from .schedule import TRAIN_TIMESTEPS, alpha_of, is_flow, model_sampling_of, require_numbers, timestep_of
 
 
 def initial_noise(model_sampling, y: Tensor, sigma: Tensor) -> Tensor:
@@ -23,9 +23,10 @@ def initial_noise(model_sampling, y: Tensor, sigma: Tensor) -> Tensor:
 def corrects(model_sampling, sigmas: Tensor) -> bool:
     """Whether there is a first step to correct: from pure noise, and to a point that still has noise.
 
-    Image-to-image starts below the top, and a single step goes straight to x0: both stay as they are.
+    Image-to-image starts below the top, and a single step goes straight to x0: both stay as they are. A first step
+    split from the rest is told from a single one by where it ends.
     """
-    if len(sigmas) < 3:
+    if len(sigmas) < 2:
         return False
     from_the_top = round(timestep_of(model_sampling, sigmas[0])) >= TRAIN_TIMESTEPS - 1
     return from_the_top and bool(sigmas[1] > 0)
@@ -36,6 +37,7 @@ def with_noise_correction(sampler: Callable) -> Callable:
 
     @torch.no_grad()
     def corrected(model, x: Tensor, sigmas: Tensor, extra_args=None, callback=None, disable=None, **options) -> Tensor:
+        require_numbers(sigmas)
         extra_args = extra_args or {}
         model_sampling = model_sampling_of(model)
         if not corrects(model_sampling, sigmas):
@@ -45,6 +47,8 @@ def with_noise_correction(sampler: Callable) -> Callable:
             callback({"x": x, "i": 0, "sigma": sigmas[0], "sigma_hat": sigmas[0], "denoised": x0})
         noise = initial_noise(model_sampling, x, sigmas[0])
         x = alpha_of(model_sampling, sigmas[1]) * x0 + sigmas[1] * noise
+        if len(sigmas) == 2:
+            return x  # the rest is the next node's
         return sampler(model, x, sigmas[1:], extra_args, one_later(callback), disable, **options)
 
     return corrected

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from .mask import keep
 from .noise import seed_of, step_noise
 from .schedule import is_flow, model_sampling_of, require_falling, timesteps_of
 
@@ -51,7 +52,8 @@ def sample_lcm(
     for i in range(len(sigmas) - 1):
         x0 = model(x, sigmas[i] * ones, **extra_args)
         if not flow:
-            x0 = consistency(x0, x, sigmas[i], timesteps[i])
+            # near t = 0 f is mostly x_t, whose noise must not stay on what a mask keeps
+            x0 = keep(consistency(x0, x, sigmas[i], timesteps[i]), x0, extra_args)
         if callback is not None:
             callback({"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": x0})
         x = x0

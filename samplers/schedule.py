@@ -84,14 +84,28 @@ def sigmas_of(model_sampling, timesteps: list[int]) -> Tensor:
     return torch.tensor([float(model_sampling.sigma(torch.tensor(float(t)))) for t in timesteps] + [0.0])
 
 
+def listed(sigmas: Tensor, most: int = 8) -> str:
+    """The first sigmas, for an error."""
+    return ", ".join(f"{float(sigma):.3g}" for sigma in sigmas[:most]) + (", ..." if len(sigmas) > most else "")
+
+
+def require_numbers(sigmas: Tensor) -> None:
+    """Refuse sigmas that are infinite, not numbers or negative: every sampler would give a latent of NaN for them."""
+    if not bool((sigmas.isfinite() & (sigmas >= 0)).all()):
+        raise ValueError(
+            f"FewStep Sampler: the sigmas must be finite and not negative, got {listed(sigmas)}. Look at the node on "
+            "the sampling node's sigmas input; FewStep Schedule gives the model's own."
+        )
+
+
 def require_falling(sigmas: Tensor) -> None:
     """Refuse what no few-step sampler can walk: sigmas that rise, are not numbers, or reach 0 before the end."""
+    require_numbers(sigmas)
     falling = bool((sigmas[1:] <= sigmas[:-1]).all()) and bool((sigmas[:-1] > 0).all())
     if not falling:
-        listed = ", ".join(f"{float(sigma):.3g}" for sigma in sigmas[:8])
         raise ValueError(
-            f"FewStep: the sigmas must fall and reach 0 only at their end, got {listed}. Use FewStepSchedule or a "
-            "stock scheduler, without FlipSigmas; a joined list needs one sampling node for each part."
+            f"FewStep Sampler: the sigmas must fall and reach 0 only at their end, got {listed(sigmas)}. Use FewStep "
+            "Schedule or a stock scheduler, without FlipSigmas; a joined list needs one sampling node for each part."
         )
 
 

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from .mask import keep
 from .noise import seed_of, step_noise
 from .schedule import alpha_of, is_flow, model_sampling_of, require_falling, timesteps_of
 
@@ -22,12 +23,6 @@ def inner_sigmas(model_sampling, sigmas: Tensor, timesteps: list[float], eta: fl
     inner = torch.where(sigmas > 0, torch.minimum(inner, sigmas), inner)
     # Without noise s = t', also where sigma' lies between two timesteps.
     return torch.where((s > 0).to(sigmas.device), sigmas, inner) if eta == 0 else inner
-
-
-def kept(x: Tensor, x0: Tensor, extra_args: dict) -> Tensor:
-    """x where an inpainting mask is 1, x0 where it is 0: there x0 is the picture, and t = 0 would add noise to it."""
-    mask = extra_args.get("denoise_mask")
-    return x if mask is None else x0 + mask * (x - x0)
 
 
 @torch.no_grad()
@@ -68,7 +63,8 @@ def sample_tcd(
         sigma_s, alpha_s = inner[i + 1], inner_alphas[i + 1]
         x = alpha_s * x0 + sigma_s * eps
         if sigma_next == 0:
-            return kept(x if flow else x / (1 + sigma_s**2) ** 0.5, x0, extra_args)
+            # t = 0 is not free of noise, so what a mask keeps would get some
+            return keep(x if flow else x / (1 + sigma_s**2) ** 0.5, x0, extra_args)
         scale = alphas[i + 1] / alpha_s
         added = (sigma_next**2 - (scale * sigma_s) ** 2).clamp(min=0).sqrt()
         x = scale * x

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .schedule import TRAIN_TIMESTEPS, is_flow, model_sampling_of, timestep_of
+from .schedule import TRAIN_TIMESTEPS, is_flow, model_sampling_of, require_numbers, timestep_of
 
 
 def starts_below_the_top(model, sigmas: Tensor) -> bool:
@@ -27,6 +27,7 @@ def with_unit_start(sampler: Callable) -> Callable:
 
     @torch.no_grad()
     def started(model, x: Tensor, sigmas: Tensor, extra_args=None, callback=None, disable=None, **options) -> Tensor:
+        require_numbers(sigmas)
         if starts_below_the_top(model, sigmas):
             x = x * ((1 + sigmas[0] ** 2).sqrt() / sigmas[0])
         return sampler(model, x, sigmas, extra_args, callback, disable, **options)

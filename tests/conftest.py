@@ -1,21 +1,24 @@
 """Make `import fewstep` work; the real host is a fixture that tests ask for by name."""
 
-import os
+import importlib.util
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-for room in ("unit", "inprocess", "server"):
-    sys.path.insert(0, str(Path(__file__).resolve().parent / room))
-sys.path.insert(0, str(ROOT))
 
-import bootstrap  # noqa: E402 (the path above comes first)
 
-bootstrap.register()
+def register() -> None:
+    """Run bootstrap.py from where it lies: with its folder on the path, `nodes` and `server` would be ours."""
+    spec = importlib.util.spec_from_file_location("bootstrap", ROOT / "bootstrap.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.register()
+
+
+register()
 
 
 def keep_the_in_process_host_here() -> None:
@@ -51,13 +54,11 @@ def host(tmp_path_factory):
     It knows two model classes more than a user's: the small SD2.x and SDXL of tests/helpers/tiny_models.
     """
     from fewstep.launcher import server
+    from fewstep.tests.helpers import hosts
 
-    options = {"device": os.environ.get("FEWSTEP_TEST_DEVICE", "cpu")}
-    if os.environ.get("COMFYUI_DIR"):
-        options |= {"comfyui": os.environ["COMFYUI_DIR"], "python": os.environ.get("COMFYUI_PYTHON")}
     workdir = tmp_path_factory.mktemp("host")
     shutil.copytree(ROOT / "tests" / "helpers" / "tiny_models", workdir / "custom_nodes" / "tiny_models")
-    with server.host(workdir=workdir, **options) as running:
+    with server.host(workdir=workdir, **hosts.options()) as running:
         yield running
 
 

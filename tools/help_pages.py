@@ -1,6 +1,6 @@
 """Write the list of inputs into every help page, from the nodes' own tooltips (en) and from locales/zh (zh).
 
-`python -m tools help_pages` after changing a widget or its tooltip; a test checks that the pages are current. What a
+`python run.py tool help_pages` after changing a widget or its tooltip; a test checks that the pages are current. What a
 page says besides is written by hand. A list, because the page's panel is too narrow for a table.
 """
 
@@ -68,3 +68,7 @@ def main() -> None:
     for name, node in the_nodes().items():
         for language in HEADINGS:
             (PAGES / name / f"{language}.md").write_text(written(node, language), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

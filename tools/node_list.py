@@ -1,6 +1,6 @@
 """Write tests/helpers/nodes.json: what graphs that people saved rely on, the nodes' ids, inputs, outputs and defaults.
 
-`python -m tools node_list` after a change that is meant; a test compares, so that one that is not meant is seen.
+`python run.py tool node_list` after a change that is meant; a test compares, so that one that is not meant is seen.
 """
 
 import json
@@ -53,3 +53,7 @@ def the_nodes() -> dict[str, type]:
 
 def main() -> None:
     FILE.write_text(text_of(the_nodes()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

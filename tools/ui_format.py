@@ -1,13 +1,14 @@
 """Turn a workflow of the API format into the format users open in the page (positions, sockets, positional widgets).
 
-Run it after changing workflows/api (`python -m tools ui_format`): it starts the host, asks it for its nodes, and writes
-workflows/*.json. A test checks that both folders agree. A node's `_meta.note` becomes a Note left of the graph.
+Run it after changing workflows/api (`python run.py tool ui_format`): it starts the host, asks it for its nodes, and
+writes workflows/*.json. A test checks that both folders agree. A node's `_meta.note` becomes a Note left of the graph.
 """
 
 import json
 import tempfile
 from pathlib import Path
 
+from ..launcher import server
 from . import family_workflows
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -178,11 +179,13 @@ def assembled(nodes: list[dict], links: list[list], notes: list[str]) -> dict:
 
 def main() -> None:
     """Write the twin of every API workflow that shows our nodes."""
-    from ..launcher import server
-
     with server.host(workdir=tempfile.mkdtemp(prefix="fewstep-ui-")) as host:
         object_info = host.client().object_info()
     for file in api_files():
         if file.stem not in STOCK_ONLY:
             twin = to_ui(json.loads(file.read_text(encoding="utf-8")), nodes_for(file, object_info))
             twin_of(file).write_text(json.dumps(twin, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -47,8 +47,8 @@ class Trainer:
         self.averaged = self.roles.parameters("target") if self.config.ema_decay else {}
         self.training = {role: self.method.training(role, self.config) for role in self.parameters}
         self.optimizers = {
-            role: optimizers.make(self.config.optimizer, ps.values(), self.training[role].rate, self.training[role].betas)
-            for role, ps in self.parameters.items()
+            role: optimizers.make(self.config.optimizer, ps.values(), own.rate, own.betas)
+            for (role, ps), own in zip(self.parameters.items(), self.training.values())
         }
         self.scaler = make_scaler(self.config.precision, self.device)
         self.step = 0

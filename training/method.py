@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple, TypeVar
 
+from ..samplers.registry import timesteps_for
 from .checks import require
 from .options import ConsistencyOptions, RoleOptions
 
@@ -55,7 +56,7 @@ class Method:
     roles_options: {role: how it trains, where the run's settings leave it open}. images: whether a term looks at the
     data's; timesteps: the student's own, by number of steps, where they are not the schedule's; most: steps it is for;
     on_images: terms of the student's turns that still want a decoder; discriminator_features: whose features the
-    discriminator's heads look at. On the critic's they learn in the critic's turns.
+    discriminator's heads look at, and which maps of them. On the critic's they learn in the critic's turns.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Method:
     eta: float = 0.0
     on_images: tuple[Term, ...] = ()
     discriminator_features: str = "teacher"
+    discriminator_maps: str = "all"
     roles_options: tuple[tuple[str, RoleOptions], ...] = ()
 
     def recipe(self) -> dict:
@@ -78,9 +80,9 @@ class Method:
         """The options of this class in every term of every turn."""
         return [term.options for turn in self.turns for term in turn.terms if isinstance(term.options, kind)]
 
-    def timesteps_for(self, steps: int) -> tuple[int, ...] | None:
-        """The student's own list of that many timesteps; None where its schedule says it."""
-        return next((own for own in self.timesteps if len(own) == steps), None)
+    def timesteps_for(self, steps: int) -> list[int]:
+        """What the student is sampled at in so many steps: its own list, or its schedule's."""
+        return timesteps_for(self.schedule, steps, own=self.timesteps)
 
     @property
     def trained(self) -> tuple[str, ...]:

@@ -25,8 +25,10 @@ from .score import denoising, distribution_matching, generated_pair
 LCM_LORA = RoleOptions(rate=1e-4, rank=64, alpha=64.0)  # diffusers' recipe of LCM-LoRA
 
 
-def heads(options: DiscriminatorOptions) -> tuple[str, RoleOptions]:
-    return "discriminator", RoleOptions(rate=options.rate, betas=options.betas)
+def trained_by(student: RoleOptions, heads: DiscriminatorOptions, **others: RoleOptions) -> dict:
+    """The fields of Method that say how each role trains."""
+    roles = {"student": student, **others, "discriminator": RoleOptions(rate=heads.rate, betas=heads.betas)}
+    return {"roles_options": tuple(roles.items()), "discriminator_maps": heads.maps}
 
 
 def lcm(options: ConsistencyOptions) -> Method:
@@ -61,7 +63,7 @@ def tscd(options: TSCDOptions) -> Method:
             contest = FakeAndReal(consistency_pair, phase, 1000 // phase.segments)
             turns.append(Turn("discriminator", (Term(discriminate, contest),), first=first, last=last))
     k, grid = options.segments[-1], options.consistency.grid
-    own = {"timesteps": own_lists(grid, k), "roles_options": (("student", LCM_LORA), heads(options.discriminator))}
+    own = {"timesteps": own_lists(grid, k), **trained_by(LCM_LORA, options.discriminator)}
     schedule, most = ("lcm", 8) if k == 1 else ("segments", k)  # the last phase's
     return Method("TSCD", options, tuple(turns), "tcd", schedule, most=most, eta=options.eta, **own)
 
@@ -96,7 +98,7 @@ def imagine_flash(options: ReconstructionOptions) -> Method:
         turns.append(Turn("discriminator", (Term(discriminate, contest),)))
     images = options.start == "forward" or bool(options.adversarial and options.real == "data")
     own = {"timesteps": (options.timesteps,), "most": len(options.timesteps), "images": images}
-    own["roles_options"] = (("student", LCM_LORA), heads(options.discriminator))
+    own |= trained_by(LCM_LORA, options.discriminator)
     return Method("ImagineFlash", options, tuple(turns), "imagine_flash", "trailing", **own)
 
 
@@ -127,7 +129,7 @@ def dmd(options: DMDOptions) -> Method:
     looks = bool(options.regression_weight or score.adversarial)
     own = {"timesteps": (score.timesteps,), "most": len(score.timesteps), "images": looks}
     own["discriminator_features"] = score.features if score.adversarial else "teacher"
-    own["roles_options"] = (("student", options.student), ("critic", options.critic), heads(score.discriminator))
+    own |= trained_by(options.student, score.discriminator, critic=options.critic)
     return Method("DMD", options, tuple(turns), "lcm", "trailing", **own)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ..samplers.schedule import SCHEDULES
 from .feedback import feedback
 from .method import Method, Term, Together, Turn
 from .options import FeedbackOptions, PerceptionOptions
@@ -31,7 +30,7 @@ def with_feedback(method: Method, options: FeedbackOptions, reward: Callable, al
     """
     options = replace(
         options,
-        timesteps=options.timesteps or steps_of(method),
+        timesteps=options.timesteps or tuple(method.timesteps_for(min(method.most, 4))),
         stochastic=method.sampler == "lcm",
         alpha=reward.alpha if options.alpha is None else options.alpha,
         reward=reward.name,
@@ -44,12 +43,6 @@ def with_feedback(method: Method, options: FeedbackOptions, reward: Callable, al
 def with_perception(method: Method, options: PerceptionOptions, critic: Callable) -> Method:
     """A method whose student turns learn from the masks of its images too."""
     return replace(with_term(method, Term(OnImages(perception, critic), options, options.weight)), images=True)
-
-
-def steps_of(method: Method) -> tuple[int, ...]:
-    """The timesteps that the student is sampled at, in the fewest steps it is best at: its own, or its schedule's."""
-    own = method.timesteps_for(min(method.most, 4))
-    return own or (method.timesteps and method.timesteps[-1]) or tuple(SCHEDULES[method.schedule](min(method.most, 4)))
 
 
 def with_term(method: Method, term: Term) -> Method:

@@ -5,7 +5,7 @@ adapter. With full weights a role is a network of its own behind the same call.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -60,6 +60,11 @@ class Adapter:
     targets: tuple[str, ...]
     rank: int
     alpha: float
+
+
+def equal_adapters(targets: Iterable[str], rank: int, alpha: float, roles=("student",)) -> dict[str, Adapter]:
+    """One and the same LoRA for every role, the discriminator apart."""
+    return {role: Adapter(tuple(targets), rank, alpha) for role in roles if role != DISCRIMINATOR}
 
 
 class LoraRoles(ModuleRoles):
@@ -127,7 +132,7 @@ class LoraRoles(ModuleRoles):
             layer._disable_adapters = role == TEACHER
             layer._active_adapter = [] if role == TEACHER else [role]
 
-    def add_discriminator(self, blocks: list[nn.Module], example: tuple, seed: int = 0, features: str = TEACHER) -> None:
+    def add_discriminator(self, blocks: list, example: tuple, seed: int = 0, features: str = TEACHER) -> None:
         """Heads on the outputs of these blocks, run as the role `features`; example: (y, sigma, cond) of one sample."""
         self.tapped, self.features = blocks, features
         with torch.no_grad():

@@ -5,6 +5,7 @@ anything a healthy run showed (one exception: the first turns, in which a critic
 student no gradient), and a single healthy turn starts the count anew.
 """
 
+import logging
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -12,10 +13,14 @@ SILENT = 20  # turns in a row with a gradient of exactly 0, or with one and the 
 EXPLODED = 10  # critic's turns in a row ...
 EXPLOSION = 100.0  # ... above this multiple of the median of its first losses
 FIRST = 20  # how many losses that median is of
+IDLE = 50  # student's turns in a row in which no image was below a reward's alpha
 WON = 100  # discriminator's turns in a row in which it tells apart at least this share of its logits
 WON_ACCURACY = 0.999
 
 RATES = {"student": "learning_rate", "critic": "critic_rate", "discriminator": "discriminator_rate"}
+
+
+log = logging.getLogger(__name__)
 
 
 class DeadRun(RuntimeError):
@@ -29,6 +34,7 @@ class Watch:
     first: dict[str, list[float]] = field(default_factory=dict)  # the first losses of each role
     last: dict[str, float] = field(default_factory=dict)
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    idle: int = 0  # student's turns since a reward's hinge was last active
 
     @classmethod
     def of(cls, metrics: list[dict]) -> "Watch":
@@ -58,8 +64,16 @@ class Watch:
             self.count(role, "silent", silent, SILENT, record)
             self.count(role, "exploded", role == "critic" and exploded, EXPLODED, record)
             self.remember(role, loss)
+        if "hinge_active" in record:
+            self.idle_hinge(record)
         if "discriminator_accuracy" in record:
             self.count("discriminator", "won", record["discriminator_accuracy"] >= WON_ACCURACY, WON, record)
+
+    def idle_hinge(self, record: dict) -> None:
+        """Say once that a reward's hinge has pulled at no image for a while: feedback then does nothing."""
+        self.idle = 0 if record["hinge_active"] else self.idle + 1
+        if self.idle == IDLE:
+            log.warning("%s Raise alpha, or take this reward off.", idle_sentence(IDLE, record))
 
     def count(self, role: str, what: str, bad: bool, limit: int, record: dict) -> None:
         now = self.counts[role, what] = self.counts.get((role, what), 0) + 1 if bad else 0
@@ -71,6 +85,11 @@ def losses_of(record: dict) -> dict[str, float]:
     """{role: its loss} of those that had their turn in this step."""
     roles = [key.removesuffix("_gradient") for key in record if key.endswith("_gradient")]
     return {role: record["loss" if role == "student" else f"{role}_loss"] for role in roles}
+
+
+def idle_sentence(turns: int, record: dict) -> str:
+    reward = f"(mean {record['reward']:.3g})"
+    return f"For {turns} turns up to step {record['step']} every image's reward {reward} was above alpha."
 
 
 def sentence(role: str, what: str, limit: int, record: dict) -> str:
@@ -87,6 +106,8 @@ def sentence(role: str, what: str, limit: int, record: dict) -> str:
             f"above {EXPLOSION:g} times that of its first turns. Lower learning_rate, or raise critic_rate or "
             "student_every, so that the critic keeps up; or lower a critic_rate that is far too high."
         )
+    if role == "student" and record.get("hinge_active") == 0:
+        return f"The student learns nothing: {idle_sentence(limit, record)} Raise alpha of FewStep Method Feedback."
     return (
         f"The {role} is dead: for {limit} turns up to step {step} its gradient was exactly 0 or its loss did not "
         f"change by a bit. Lower {RATES.get(role, 'learning_rate')}, or take another precision."

@@ -38,14 +38,14 @@ def trainer(size: str, layout: str, method: str, args: argparse.Namespace, folde
     from fewstep.training.config import TrainConfig
     from fewstep.training.data import Examples
     from fewstep.training.loop import Trainer
-    from fewstep.training.options import ScoreOptions
+    from fewstep.training.options import DMDOptions, ScoreOptions
     from fewstep.training.path import Path as NoisePath
     from fewstep.training.state import RunFolder
 
     averaged = method != "SwiftBrush"
     score = ScoreOptions(weight="dmd" if averaged else "vsd", guidance=4.5, critic_guidance=1.0 if averaged else 4.5)
     make = methods.dmd if averaged else methods.swiftbrush
-    table = make(methods.ScoreMethodOptions(score=score, student_every=1))
+    table = make(DMDOptions(score=score, student_every=1))
     roles, nets = LAYOUTS[layout](size, ("student", "critic", *(["target"] if averaged else [])), args.rank)
     text = torch.zeros(1, 77, SIZES[size]["context_dim"])
     side = SIZES[size].get("side", args.side)

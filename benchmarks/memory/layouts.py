@@ -60,12 +60,12 @@ class Denoiser(nn.Module):
 
 def on_one_base(size: str, roles: tuple[str, ...], rank: int):
     """LoraRoles over all layers that the pack adapts."""
-    from fewstep.training.roles import LoraRoles
+    from fewstep.training.roles import LoraRoles, equal_adapters
 
     net = unet(size)
     outside = ("input_blocks.0.", "out.", "time_embed.")
     targets = [n for n, m in net.named_modules() if isinstance(m, nn.Linear | nn.Conv2d) and not n.startswith(outside)]
-    return LoraRoles(net, Denoiser(net), targets, rank, rank, roles), [net]
+    return LoraRoles(net, Denoiser(net), equal_adapters(targets, rank, rank, roles)), [net]
 
 
 def separate(size: str, roles: tuple[str, ...], rank: int):

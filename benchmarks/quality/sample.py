@@ -1,7 +1,6 @@
 """Draw pictures with the tiny base through the host's own samplers, or through ours, with a LoRA or without."""
 
 import hashlib
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -60,19 +59,10 @@ def content(path: str | Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
 
 
-def pack() -> None:
-    """Make `import fewstep` work when this module was started from the repository's root."""
-    if "fewstep" not in sys.modules:
-        import bootstrap
-
-        bootstrap.register()
-
-
 class Drawer:
     """The tiny base in a host inside this process. Pictures are a function of (row, caption, seed, index)."""
 
     def __init__(self, checkpoint: Path = CHECKPOINT, device: str = "cpu"):
-        pack()
         from fewstep.host import headless
 
         headless.start(device)
@@ -157,7 +147,7 @@ def sample(
 
 def ours(name: str) -> Callable:
     """Return the pack's sampler function `sample_NAME`, in k-diffusion's signature."""
-    return getattr(import_module(f"fewstep.samplers.{name}"), f"sample_{name}")
+    return import_module("fewstep.samplers.registry").SAMPLERS[name].function
 
 
 def sigmas_of(model: object, row: Row) -> torch.Tensor:
@@ -169,8 +159,9 @@ def sigmas_of(model: object, row: Row) -> torch.Tensor:
 
 def own_timesteps(row: Row) -> list[int]:
     """Return the timesteps that FewStepLoadLora takes for the row's LoRA: the file's own, else its schedule's."""
-    io, families, loras = (import_module(f"fewstep.{n}") for n in ("weights.io", "weights.families", "host.loras"))
-    return loras.timesteps_of(families.from_metadata(io.load(row.lora)[1]), row.steps)
+    names = "weights.io", "weights.families", "host.loading.sampler"
+    io, families, sampler = (import_module(f"fewstep.{name}") for name in names)
+    return sampler.timesteps_of(families.from_metadata(io.load(row.lora)[1]), row.steps)
 
 
 class _Counter:

@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..quality.fetch import ROOT
-from ..quality.sample import pack
 from .pairs import SIZE, TOWER, Pairs
 
 SHIPPED = ROOT / "assets" / "rewards" / "lit-emoji.safetensors"
@@ -52,7 +51,6 @@ def contrast(heads: dict[str, Tensor], pairs: Pairs, rows: Tensor) -> Tensor:
 
 def pack_head():
     """The head as the reward applies it."""
-    pack()
     from fewstep.host.rewards.lit import image_head
 
     return image_head
@@ -76,7 +74,6 @@ def recall(heads: dict[str, Tensor], pairs: Pairs) -> dict[str, float]:
 
 
 def save(heads: dict[str, Tensor], pairs: Pairs, target: Path = SHIPPED) -> None:
-    pack()
     from fewstep.weights import io
 
     recipe = {"pictures": len(pairs.owner), "captions": len(pairs.texts), "epochs": EPOCHS, "rate": RATE}

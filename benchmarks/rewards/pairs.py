@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ..quality import data, fetch
 from ..quality.data import COLOURS, STYLES, WHITE_SHARE, Subject
-from ..quality.sample import Drawer, pack
+from ..quality.sample import Drawer
 
 TOWER, SIZE = "efficientnet-lite1", 128
 HELD_OUT, SEED = 150, 0  # concepts outside the base's 200 that no head is trained on
@@ -60,7 +60,6 @@ def features(kind: str, wanted: list[Subject], cache: Path, drawer: Drawer | Non
     """[n, 1280] features of the subjects' pictures, through the VAE where a drawer is given; kept in the cache."""
     file = cache / f"lit-{kind}.npy"
     if not file.exists():
-        pack()
         from fewstep.host.rewards import encoders
         from fewstep.training.rewards import IMAGENET, prepare
 
@@ -80,7 +79,6 @@ def captions(kind: str, texts: list[str], cache: Path) -> torch.Tensor:
     """[n, 384] unit vectors of sentences; kept in the cache."""
     file = cache / f"lit-{kind}-captions.npy"
     if not file.exists():
-        pack()
         from fewstep.host.rewards import encoders
 
         encode = encoders.minilm("benchmarks.rewards")

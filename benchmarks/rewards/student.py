@@ -16,7 +16,7 @@ from ...recipes.base_model.retrieval import middle
 from ..quality import data, fetch
 from ..quality.data import Subject
 from ..quality.features import Features
-from ..quality.sample import CHECKPOINT, Drawer, Row, pack
+from ..quality.sample import CHECKPOINT, Drawer, Row
 
 START, SEED, NOISES, PROMPTS = "fewstep-tiny-sd-lcm-lora.safetensors", 5, 8, 400
 LCM = {"skip": 200, "solver_steps": 2, "guidance_min": 2.0, "guidance_max": 2.0, "huber_c": 0.1}
@@ -30,7 +30,7 @@ def run(weight: float, reward, args: argparse.Namespace, folder: Path) -> Path:
     from fewstep.host.training import run
     from fewstep.training.config import TrainConfig
     from fewstep.training.methods import lcm
-    from fewstep.training.on_pictures import with_feedback
+    from fewstep.training.on_images import with_feedback
     from fewstep.training.options import ConsistencyOptions, FeedbackOptions
 
     folders.output_folder, folders.lora_folder = lambda: folder, lambda: folder
@@ -91,7 +91,6 @@ def options() -> argparse.Namespace:
 
 def main() -> None:
     args = options()
-    pack()
     drawer, features = Drawer(), Features()
     from fewstep.host import folders
     from fewstep.host.rewards import lit

@@ -32,7 +32,7 @@ def build(steps: int, batch: int) -> dict[str, Callable[[], None]]:
     from comfy.samplers import KSAMPLER, sampler_object
     from fewstep.host.conditioning import encode_text
     from fewstep.host.folders import ASSETS
-    from fewstep.nodes.sample import METHODS, sampler_options
+    from fewstep.samplers.registry import SAMPLERS
     from fewstep.samplers.schedule import lcm_timesteps, sigmas_of
 
     model, clip, _ = headless.load_checkpoint(ASSETS / "checkpoints" / "fewstep-tiny-sd.safetensors")
@@ -41,7 +41,7 @@ def build(steps: int, batch: int) -> dict[str, Callable[[], None]]:
     noise = torch.randn((batch, 4, 12, 12), generator=torch.Generator().manual_seed(0))
     found = {}
     for ours, theirs in ROWS:
-        own = KSAMPLER(METHODS[ours][0], extra_options=sampler_options(ours, 0.3, 1))
+        own = KSAMPLER(SAMPLERS[ours].function, extra_options=SAMPLERS[ours].keywords(0.3, 1))
         for name, sampler in ((f"ours {ours}", own), (f"host {theirs}", sampler_object(theirs))):
             found[name] = lambda sampler=sampler: sampled(model, cond, sampler, sigmas, noise)
     return found
@@ -61,7 +61,7 @@ def bare(steps: int, size: int) -> dict[str, Callable[[], None]]:
     """The same samplers around `Halving`, twenty runs each."""
     from comfy.model_sampling import EPS, ModelSamplingDiscrete
     from comfy.samplers import sampler_object
-    from fewstep.nodes.sample import METHODS, sampler_options
+    from fewstep.samplers.registry import SAMPLERS
     from fewstep.samplers.schedule import lcm_timesteps, sigmas_of
 
     network = Halving(type("Sampling", (ModelSamplingDiscrete, EPS), {})())
@@ -73,7 +73,7 @@ def bare(steps: int, size: int) -> dict[str, Callable[[], None]]:
 
     found = {}
     for ours, theirs in ROWS:
-        found[f"ours {ours}"] = lambda ours=ours: runs(METHODS[ours][0], sampler_options(ours, 0.3, 1))
+        found[f"ours {ours}"] = lambda ours=SAMPLERS[ours]: runs(ours.function, ours.keywords(0.3, 1))
         found[f"host {theirs}"] = lambda theirs=theirs: runs(sampler_object(theirs).sampler_function, {})
     return found
 

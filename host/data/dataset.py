@@ -105,9 +105,10 @@ def from_prompts(spec: DataSpec, maker: Maker, prompts: Sequence[str], look: boo
     def cond(text: str) -> dict[str, Tensor]:
         return conditioning.model_keywords(maker.model, *encode(text), spec.height, spec.width)
 
-    drawn = draw(spec, maker, texts, encode) if look else None
+    drawn, shape = draw(spec, maker, texts, encode) if look else None, maker.shape(spec.height, spec.width)
     conds = Lazy(count, lambda i: cond(texts[i]))
-    return Examples(drawn, range(count), conds, cond(""), texts, maker.shape(spec.height, spec.width))
+    noises = Lazy(count, lambda i: sampling.unit_noise(shape, maker.seed, [i])[0]) if look else None
+    return Examples(drawn, range(count), conds, cond(""), texts, shape, noises=noises)
 
 
 def draw(spec: DataSpec, maker: Maker, texts: Sequence[str], encode: Callable) -> Lazy:

@@ -3,12 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from ...samplers import schedule
-from ...samplers.schedule import SCHEDULES
-from ...weights import bases, checks, families, io, keys, peft_alpha, sizes, stream
+from ...weights import bases, checks, io, keys, peft_alpha, sizes, stream
 from .. import folders, model_copy
 
 BASES = {  # by the host's own classes of models; a subclass not named here counts as its parent
@@ -87,30 +84,6 @@ def metadata(name: str, node: str) -> dict[str, str]:
 def sha256(name: str) -> str:
     """The hash of a file in a loras folder."""
     return io.sha256(folders.full_path("loras", name))
-
-
-def timesteps_of(settings: families.Settings, steps: int, denoise: float = 1.0) -> list[int]:
-    """The file's own list for this number of steps, where it has one and starts from noise; else its schedule's."""
-    if denoise == 1 and str(steps) in settings.timesteps:
-        return settings.timesteps[str(steps)]
-    return SCHEDULES[settings.schedule](steps, denoise)
-
-
-def sigmas_of(model_sampling, settings: families.Settings, steps: int, denoise: float = 1.0) -> Tensor:
-    """SIGMAS of a file: its exact ones where it has them, else those of its timesteps.
-
-    Raises ValueError when exact sigmas are asked for other steps, image to image, or a model that is no flow model.
-    """
-    if not settings.sigmas:
-        return schedule.sigmas_of(model_sampling, timesteps_of(settings, steps, denoise))
-    if not schedule.is_flow(model_sampling):
-        raise ValueError(f"{settings.family} is for a flow model, and this model is none. Load its own base.")
-    if str(steps) not in settings.sigmas or denoise != 1:
-        raise ValueError(
-            f"{settings.family} has exact sigmas for {', '.join(settings.sigmas)} steps at denoise 1, not for {steps} "
-            f"at {denoise:g}. Set these, or choose sigmas with FewStep Schedule."
-        )
-    return torch.tensor(settings.sigmas[str(steps)])
 
 
 def model_context(model) -> int | None:

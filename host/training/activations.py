@@ -86,8 +86,9 @@ def kept(job) -> tuple[Kept, list[int]]:
         net.dtype = KINDS[config.precision]
         if config.train == "lora":
             modules = dict(net.named_modules())
-            for name in layers.chosen(model, config.layers):
-                add_lora(modules[name], config.rank)
+            own = job.training("student")
+            for name in layers.chosen(model, own.layers):
+                add_lora(modules[name], own.rank)
         else:
             net.requires_grad_(True)
         base = copy.copy(model.model)

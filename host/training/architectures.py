@@ -96,9 +96,14 @@ class Stream:
         return self.block.register_forward_hook(lambda block, given, output: hook(block, given, output[self.index]))
 
 
-def features(net: nn.Module) -> list[nn.Module | Stream]:
+def features(net: nn.Module, maps: str = "all") -> list[nn.Module | Stream]:
     """Where the discriminator looks at a network: the last layer of every block of a U-Net; of a transformer the blocks
-    that keep picture and text apart."""
+    that keep image and text apart. maps: all of them, or the middle one."""
+    every = all_features(net)
+    return every if maps == "all" else [every[len(every) // 2]]
+
+
+def all_features(net: nn.Module) -> list[nn.Module | Stream]:
     found = [block[-1] for block in unet_blocks(net)]
     places = {name: STREAMS[name.partition(".")[0]] for name in transformer_blocks(net)}
     return found or [Stream(b, places[n]) for n, b in transformer_blocks(net).items() if places[n] is not None]

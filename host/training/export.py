@@ -5,6 +5,8 @@ from dataclasses import asdict, replace
 
 from torch import Tensor
 
+from ...training.method import Method
+from ...training.options import ConsistencyOptions
 from ...weights import bases, families, io, keys
 from .. import folders
 from ..loading import loras, models
@@ -25,7 +27,8 @@ def as_file(job, weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
     A whole network takes the wired model's precision, so that the file and the returned MODEL are the same.
     """
     if job.config.train == "lora":
-        return patches.product(job, keys.export_lora(weights, architectures.lora_names(job.model), job.config.alpha))
+        names, alpha = architectures.lora_names(job.model), job.training("student").alpha
+        return patches.product(job, keys.export_lora(weights, names, alpha))
     kind = job.model.model.get_dtype()
     return {name: weight.detach().to("cpu", kind, copy=True) for name, weight in weights.items()}, 0.0
 
@@ -57,11 +60,12 @@ def metadata(job) -> dict[str, str]:
     }
     if config.train != "lora":
         return found
+    own = job.training("student")
     return found | {
         "modelspec.architecture": f"{architecture}/lora",
         "ss_network_module": "networks.lora",
-        "ss_network_dim": str(config.rank),
-        "ss_network_alpha": f"{config.alpha:g}",
+        "ss_network_dim": str(own.rank),
+        "ss_network_alpha": f"{own.alpha:g}",
     }
 
 
@@ -77,13 +81,22 @@ def settings(job) -> families.Settings:
         eta=method.eta,
         timesteps={str(len(found)): list(found) for found in method.timesteps},
     )
+    started = families.from_metadata(loras.metadata(job.start, "FewStepDistill")) if job.start else None
+    if started is not None and keeps_steps(method, started):
+        found = replace(started, family=f"{found.family} after {started.family}")
     notes = []
     if method.embeds_guidance:
-        low, high = min(method.asked("guidance_min")), max(method.asked("guidance_max"))
+        told = method.options_of(ConsistencyOptions)
+        low, high = min(own.guidance_min for own in told), max(own.guidance_max for own in told)
         notes.append(f"It learnt guidance {low:g} to {high:g}; only FewStep Load Model sets it.")
     if job.config.train != "lora" and "model_sampling" in job.model.object_patches:
         notes.append("Its base had a ModelSampling node on it: put the same one on this model.")
     return replace(found, note=" ".join(notes))
+
+
+def keeps_steps(method: Method, started: families.Settings) -> bool:
+    """Whether a student that samples in 1-8 steps is only made better at one: Hyper-SD's unified LoRA (section 3.3)."""
+    return method.timesteps == ((999,),) and started.schedule == "lcm" and started.steps[1] > 1
 
 
 def student_model(job, tensors: dict[str, Tensor]):

@@ -88,15 +88,17 @@ def weights_of_roles(job, widths: list[int]) -> dict[str, int]:
     """{role: its number of weights}: a LoRA, a whole network, or the discriminator's heads."""
     config, net = job.config, job.model.model.diffusion_model
     modules = dict(net.named_modules())
-    lora = sum(config.rank * side for name in layers.chosen(job.model, config.layers) for side in sides(modules[name]))
     whole = sum(p.numel() for p in net.parameters())
     found = {}
     for role in job.method.roles:
         if role == DISCRIMINATOR:
-            found[role] = sum(p.numel() for p in Discriminator(widths).parameters())
+            told = net.context_dim if hasattr(net, "context_dim") else 0
+            found[role] = sum(p.numel() for p in Discriminator(widths, 16 + told).parameters())
         elif role != "target" or config.ema_decay:
             is_whole = config.train != "lora" and (role != "critic" or config.train != "full")
-            found[role] = whole if is_whole else lora
+            own = job.training(role)
+            sizes = (side for name in layers.chosen(job.model, own.layers) for side in sides(modules[name]))
+            found[role] = whole if is_whole else own.rank * sum(sizes)
     return found
 
 

@@ -98,7 +98,7 @@ def product(job, speed: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
     """The student's file: its own LoRA, or that and the task's as one; and the relative error of the task in it."""
     if job.config.lora_over == PATCHED or not job.model.patches:
         return speed, 0.0
-    pieces, error = task(job.model, job.config.rank if job.config.lora_over == BY_SVD else 0)
+    pieces, error = task(job.model, job.training("student").rank if job.config.lora_over == BY_SVD else 0)
     for module, delta in merge.deltas(speed).items():
         pieces.setdefault(module, []).append(delta)
     whole = {m: merge.weighted_sum([({m: d}, 1.0) for d in deltas])[m] for m, deltas in pieces.items()}

@@ -7,11 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ...samplers.ddim import sample_ddim
-from ...samplers.imagine_flash import sample_imagine_flash
-from ...samplers.lcm import sample_lcm
-from ...samplers.schedule import SCHEDULES, sigmas_of
-from ...samplers.tcd import sample_tcd
+from ...samplers.registry import SAMPLERS
+from ...samplers.schedule import sigmas_of
 from ...training.data import join_conds
 from .. import conditioning, sampling
 
@@ -44,23 +41,14 @@ class Preview:
         if self.teacher is None:
             return None
         method = self.job.method
-        steps = min(STEPS, method.most)
-        listed = next((list(found) for found in method.timesteps if len(found) == steps), None)
-        sigmas = sigmas_of(copy.sampling, listed or SCHEDULES[method.schedule](steps)).to(copy.device)
+        timesteps = method.timesteps_for(min(STEPS, method.most))
+        sigmas = sigmas_of(copy.sampling, timesteps).to(copy.device)
         noise = self.noise.to(copy.device)
         start = copy.sampling.noise_scaling(sigmas[0], noise.clone(), torch.zeros_like(noise), max_denoise=True)
         model = Seen(partial(student, cond=join_conds(self.conds, copy.device)), copy.sampling)
-        latents = self.samplers()[method.sampler](model, start, sigmas)
+        sampler = SAMPLERS[method.sampler]
+        latents = sampler.function(model, start, sigmas, **sampler.keywords(method.eta, self.job.config.seed))
         return as_picture(torch.cat([self.teacher, self.row(self.job.model.model.process_latent_out(latents.cpu()))]))
-
-    def samplers(self) -> dict[str, Callable]:
-        seed = self.job.config.seed
-        return {
-            "lcm": partial(sample_lcm, seed=seed),
-            "tcd": partial(sample_tcd, seed=seed, eta=self.job.method.eta),
-            "ddim": sample_ddim,
-            "imagine_flash": sample_imagine_flash,
-        }
 
     def row(self, latents: Tensor) -> Tensor:
         """Decoded latents in the VAE's scale side by side, [h, n w, 3] in 0..1."""

@@ -1,7 +1,7 @@
 """The networks of a run by role, and what the student starts from: LoRAs on one copy of the MODEL, or whole copies."""
 
 import copy as copies
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from ...samplers.guidance_embedding import WIDTH, GuidedTimestep
 from ...training.checks import require
 from ...training.data import Examples, make_batch
 from ...training.guidance_embedding import GuidanceEmbedding
-from ...training.roles import DISCRIMINATOR, LoraRoles, checkpoint_blocks
+from ...training.roles import DISCRIMINATOR, Adapter, LoraRoles, checkpoint_blocks
 from ...weights import keys
 from .. import model_copy
 from ..loading import loras, merging
@@ -57,16 +57,16 @@ def roles_of(job, copy: model_copy.TrainingCopy, examples: Examples) -> LoraRole
     """Every role of the method: LoRAs on the one copy, or networks of their own; the target only with an average."""
     config = job.config
     names = tuple(role for role in job.method.roles if role != "target" or config.ema_decay)
-    base = (copy.net, copy.denoise, layers.chosen(job.model, config.layers), config.rank, config.alpha)
     wholes = {}
     if config.train == "lora":
-        roles = LoraRoles(*base, names, config.seed)
+        roles = LoraRoles(copy.net, copy.denoise, adapters(job, names), config.seed)
         if job.start:
             start_from(job, roles)
     else:
         lone = {DISCRIMINATOR, "critic"} if config.train == "full" else {DISCRIMINATOR}
         wholes = whole_networks(job, copy, [role for role in names if role not in lone])
-        roles = LoraRoles(*base, tuple(role for role in names if role not in wholes), config.seed, wholes)
+        loras_of = adapters(job, [role for role in names if role not in wholes])
+        roles = LoraRoles(copy.net, copy.denoise, loras_of, config.seed, wholes)
     nets = {role: net for role, (net, _) in wholes.items()}
     if config.gradient_checkpointing:
         checkpoint_blocks(
@@ -76,16 +76,25 @@ def roles_of(job, copy: model_copy.TrainingCopy, examples: Examples) -> LoraRole
         one = make_batch(examples, config.seed, 0, 1, copy.device)
         example = (one.noise, torch.ones(1, device=copy.device), one.cond)
         features = job.method.discriminator_features
-        roles.add_discriminator(architectures.features(nets.get(features, copy.net)), example, config.seed, features)
+        blocks = architectures.features(nets.get(features, copy.net), job.method.discriminator_maps)
+        roles.add_discriminator(blocks, example, config.seed, features)
     return roles
+
+
+def adapters(job, names: Iterable[str]) -> dict[str, Adapter]:
+    """{role: its LoRA}, by the method's numbers where the run leaves them open."""
+    training = {role: job.training(role) for role in names if role != DISCRIMINATOR}
+    targets = {own.layers: tuple(layers.chosen(job.model, own.layers)) for own in training.values()}
+    return {role: Adapter(targets[own.layers], own.rank, own.alpha) for role, own in training.items()}
 
 
 def start_from(job, roles: LoraRoles) -> None:
     """Let the adapters begin as an earlier LoRA instead of as the teacher; the critic still begins as the teacher."""
     tensors, recipe = loras.read(job.start, NODE)
     patches.check_start(job, recipe, job.start)
-    layers.check_start(job.model, job.config.layers, tensors, job.start)
-    names, scale = architectures.lora_names(job.model), job.config.alpha / job.config.rank
+    own = job.training("student")
+    layers.check_start(job.model, own.layers, tensors, job.start)
+    names, scale = architectures.lora_names(job.model), own.alpha / own.rank
     for role in (role for role in roles.roles if role != "critic"):
         try:
             found, wanted = keys.import_lora(tensors, roles.parameters(role), names, scale)

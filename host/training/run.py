@@ -10,14 +10,15 @@ import torch
 from comfy import model_management
 from torch import Tensor
 
-from ...samplers.schedule import SCHEDULES, is_flow
+from ...samplers.schedule import is_flow
 from ...training import optimizers
 from ...training.checks import require
 from ...training.config import TrainConfig, check_resume
 from ...training.data import Examples, make_batch
 from ...training.loop import Trainer
-from ...training.method import Method
-from ...training.on_pictures import bound
+from ...training.method import Method, Training
+from ...training.on_images import bound
+from ...training.options import ConsistencyOptions
 from ...training.path import Path as NoisePath
 from ...training.roles import LoraRoles
 from ...training.state import RunFolder
@@ -79,14 +80,19 @@ class Job:
     @property
     def learns_through_vae(self) -> bool:
         """Whether latents or losses come out of the VAE, not only previews."""
-        encodes = self.spec.pictures is not None and self.method.pictures
-        return self.vae is not None and bool(encodes or self.method.on_pictures)
+        encodes = self.spec.pictures is not None and self.method.images
+        return self.vae is not None and bool(encodes or self.method.on_images)
 
     @property
     def guidance(self) -> float:
         """What a student with a guidance embedding is told where no term says it: the data's cfg, if it learns that."""
-        asked = self.method.asked
-        return min(max(self.spec.teacher_cfg, *asked("guidance_min")), *asked("guidance_max"))
+        told = self.method.options_of(ConsistencyOptions)
+        low, high = (own.guidance_min for own in told), (own.guidance_max for own in told)
+        return min(max(self.spec.teacher_cfg, *low), *high)
+
+    def training(self, role: str) -> Training:
+        """How a role trains: its rate, and its LoRA."""
+        return self.method.training(role, self.config)
 
     def check(self) -> None:
         """Refuse what cannot work before anything is drawn or allocated."""
@@ -97,11 +103,12 @@ class Job:
             "kinds it can train. Load one of these.",
         )
         model_copy.refuse_quantised(self.model.model.diffusion_model, "FewStepDistill")
-        layers.chosen(self.model, self.config.layers)
+        for role in self.method.roles:
+            layers.chosen(self.model, self.training(role).layers)
         optimizers.check(self.config.optimizer)
         patches.check(self)
         require(
-            self.vae is not None or not self.method.on_pictures,
+            self.vae is not None or not self.method.on_images,
             "FewStepDistill: rewards and masks look at pictures. Connect the vae input.",
         )
         require(
@@ -147,7 +154,7 @@ def train(job: Job) -> tuple[dict[str, Tensor], int, float]:
     maker = dataset.Maker(
         job.model, job.clip, job.vae, config.seed, job.folder.path, min(config.batch_size, 16), on_item
     )
-    examples = dataset.build(job.spec, maker, job.method.pictures)
+    examples = dataset.build(job.spec, maker, job.method.images)
     preview = Preview(job)
     copy = model_copy.TrainingCopy(job.model, PRECISION[config.precision], "FewStepDistill")
     student_roles, progress = roles.roles_of(job, copy, examples), Progress(config.steps)
@@ -163,7 +170,7 @@ def train(job: Job) -> tuple[dict[str, Tensor], int, float]:
         progress.show(step, preview.picture(student, copy) if due else None)
 
     method = job.method
-    if method.on_pictures:
+    if method.on_images:
         method = bound(method, clip.decoder(job.model, job.vae, copy.device, whole=config.precision == "fp16"))
     Trainer(
         config, method, student_roles, path, examples, job.folder, copy.device, job.source, throw_if_cancelled, on_step
@@ -202,7 +209,5 @@ class Best:
 def held_out(job: Job, path: NoisePath, examples: Examples, device: torch.device) -> HeldOut:
     """Eight samples of noise that no batch has, at the student's own timesteps."""
     batch = make_batch(examples, job.config.seed, 0, HELD_OUT, device, stream="held-out")
-    steps = min(4, job.method.most)
-    listed = next((list(found) for found in job.method.timesteps if len(found) == steps), None)
-    timesteps = listed or SCHEDULES[job.method.schedule](steps)
+    timesteps = job.method.timesteps_for(min(4, job.method.most))
     return HeldOut(path, batch, timesteps, job.spec.teacher_cfg, 2 * job.spec.teacher_steps)

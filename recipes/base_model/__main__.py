@@ -11,7 +11,6 @@ A stopped run goes on where it was: its state is in output/base-model/.
 
 import argparse
 import logging
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,10 +58,6 @@ def make(args: argparse.Namespace) -> None:
 def main() -> None:
     """Run what the command line asks for."""
     args = options()
-    if "fewstep" not in sys.modules:
-        import bootstrap
-
-        bootstrap.register()
     logging.getLogger().setLevel(logging.WARNING)
     if args.grid:
         from . import grid

@@ -8,7 +8,6 @@ A stopped run goes on where it was: its state is in output/controlnet/.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,10 +30,6 @@ def options() -> argparse.Namespace:
 def main() -> None:
     """Fetch the pictures, train, and write the file into the run's folder."""
     args = options()
-    if "fewstep" not in sys.modules:
-        import bootstrap
-
-        bootstrap.register()
     from fewstep.host import headless
 
     headless.start("cpu")

@@ -6,8 +6,7 @@ Both runs are graphs of FewStep Distill, submitted to a host; a stopped run goes
 import argparse
 from pathlib import Path
 
-from launcher import server, workflow
-
+from ...launcher import server, workflow
 from .publish import SHIPPED, publish
 
 HERE = Path(__file__).resolve().parent

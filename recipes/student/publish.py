@@ -1,8 +1,9 @@
 """Turn the second run's LoRA into the shipped file: its time points and the recipe of both runs in the metadata."""
 
 import json
-import sys
 from pathlib import Path
+
+from ...weights import families, io
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "assets" / "loras" / "fewstep-tiny-sd-lcm-lora.safetensors"
@@ -13,12 +14,6 @@ TIMESTEPS = {"2": [999, 399], "4": [999, 599, 299, 39]}
 
 def publish(second: Path, first: Path, target: Path = SHIPPED) -> None:
     """Write `target` from the second run's file; the first run's recipe stands in it as "first_run"."""
-    sys.path.insert(0, str(ROOT))
-    import bootstrap
-
-    bootstrap.register()
-    from fewstep.weights import families, io
-
     tensors, metadata = io.load(second)
     recipe = json.loads(metadata[families.METADATA_KEY])
     recipe["sampling"]["timesteps"] = TIMESTEPS

@@ -47,9 +47,9 @@ def learn(copy, latents: Tensor, conds: list[dict], targets: list[str], steps: i
     """|| eps - eps_student ||^2 over all timesteps, AdamW, half a cosine."""
     from fewstep.training.data import join_conds
     from fewstep.training.path import Path as NoisePath
-    from fewstep.training.roles import LoraRoles
+    from fewstep.training.roles import LoraRoles, equal_adapters
 
-    roles, path = LoraRoles(copy.net, copy.denoise, targets, RANK, RANK), NoisePath(copy.sigmas())
+    roles, path = LoraRoles(copy.net, copy.denoise, equal_adapters(targets, RANK, RANK)), NoisePath(copy.sigmas())
     parameters = roles.parameters("student")
     optimizer = torch.optim.AdamW(parameters.values(), lr=3e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

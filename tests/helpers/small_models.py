@@ -107,6 +107,11 @@ def make(base: str, **changes):
     return ModelPatcher(model, load_device=torch.device("cpu"), offload_device=torch.device("cpu"))
 
 
+def random_sdxl():
+    """A MODEL of SDXL's class and layout with few channels and random weights."""
+    return make("SDXL")
+
+
 def known_options(name: str, options: dict) -> dict:
     """Without what an older host's Flux does not take."""
     if name != "Flux":

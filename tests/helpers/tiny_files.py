@@ -48,8 +48,8 @@ def write_sd2(target: Path, model) -> None:
 
 
 def write(models: Path, rows: list) -> None:
-    """Write each row's files under models/; rows: of the table in family_workflows.py, for SDXL and SD1.5."""
-    from test_in_host import random_sdxl
+    """Write each row's files under models/; rows: of tools/family_workflows, for SDXL and SD1.5."""
+    from fewstep.tests.helpers.small_models import random_sdxl
 
     model, base = random_sdxl(), load_file(ASSETS / "checkpoints" / "fewstep-tiny-sd.safetensors")
     unet = randomised(model.model.diffusion_model.state_dict(), 0)

@@ -6,9 +6,9 @@ The text encoder is the tiny base's (the host fixes the width of T5), the VAE it
 from pathlib import Path
 
 import torch
+from fewstep.tests.helpers.transformer_files import FORMS, MODULES, factors, file_of
 from fewstep.tools.family_workflows import Row
 from safetensors.torch import load_file, save_file
-from test_transformers import FORMS, MODULES, factors, file_of
 
 from .tiny_files import ASSETS, randomised
 

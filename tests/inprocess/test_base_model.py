@@ -6,20 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from fewstep.tests.helpers.image_files import drawn
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "assets" / "checkpoints" / "fewstep-tiny-sd.safetensors"
 pytest.importorskip("comfy", reason="the recipe trains the host's own classes")
-
-
-def drawn(shape: str, colour: tuple[int, int, int]) -> Image.Image:
-    """Draw a disc or a square of one colour with an outline."""
-    picture = Image.new("RGBA", (80, 80), (0, 0, 0, 0))
-    getattr(ImageDraw.Draw(picture), shape)((4, 4, 76, 76), fill=(*colour, 255), outline=(0, 0, 0, 255), width=6)
-    return picture
 
 
 @pytest.fixture(scope="module")

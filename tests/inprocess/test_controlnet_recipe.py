@@ -20,7 +20,7 @@ def parts():
     headless.start("cpu")
     from fewstep.benchmarks.quality.data import Subject
     from fewstep.recipes.controlnet import data, train
-    from test_base_model import drawn
+    from fewstep.tests.helpers.image_files import drawn
 
     model, vae = train.base(ROOT / "assets" / "checkpoints" / "fewstep-tiny-sd.safetensors")
     pictures = {("disc", "3d"): drawn("ellipse", (200, 40, 40)), ("box", "3d"): drawn("rectangle", (40, 90, 200))}

@@ -7,11 +7,10 @@ import torch
 from torch import nn
 
 pytest.importorskip("comfy", reason="the embedded host is not installed here")
-from test_estimate import job_of  # noqa: E402
-from test_in_host import tiny  # noqa: E402, F401 (a fixture)
+from fewstep.tests.helpers.estimates import job_of
 
 
-def test_models_are_compared_where_one_lies_on_the_gpu(tiny, monkeypatch):  # noqa: F811
+def test_models_are_compared_where_one_lies_on_the_gpu(tiny, monkeypatch):
     """Fake tensors have a device and no memory; mixing devices raises as on a real GPU."""
     from comfy import model_sampling
     from fewstep.host.training import roles
@@ -27,7 +26,7 @@ def test_models_are_compared_where_one_lies_on_the_gpu(tiny, monkeypatch):  # no
         assert roles.speak_alike(lying_on("cuda"), lying_on("cpu"))
 
 
-def test_weights_that_only_look_like_bf16_are_refused_before_anything_is_drawn(tiny):  # noqa: F811
+def test_weights_that_only_look_like_bf16_are_refused_before_anything_is_drawn(tiny):
     """A later host's quantised weight says the dtype that it is read as, and what it is in `storage_dtype`."""
     job, weight = job_of(tiny), next(tiny[0].model.diffusion_model.parameters())
     job.check()
@@ -39,7 +38,7 @@ def test_weights_that_only_look_like_bf16_are_refused_before_anything_is_drawn(t
         del weight.storage_dtype
 
 
-def test_a_streamed_model_without_a_file_is_refused_with_a_sentence(tiny):  # noqa: F811
+def test_a_streamed_model_without_a_file_is_refused_with_a_sentence(tiny):
     from fewstep.host import model_copy
 
     def clone(disable_dynamic=False):

@@ -1,62 +1,21 @@
 """What a run needs is known before it starts: measured without memory, refused when it cannot fit."""
 
-import contextlib
 import shutil
 from collections import namedtuple
 from dataclasses import replace
 
 import pytest
 import torch
+from fewstep.tests.helpers.estimates import job_of, really_kept
+from fewstep.tests.helpers.in_process import bits, short_lora
+from fewstep.tests.helpers.lora_runs import METHODS, run
 from fewstep.training import methods
-from fewstep.training.config import TrainConfig
-from fewstep.training.options import ConsistencyOptions, ScoreMethodOptions
+from fewstep.training.options import SwiftBrushOptions
 from fewstep.training.state import RunFolder
-from test_in_host import PROMPTS, bits, short_lora, tiny  # noqa: F401 (a fixture)
-from test_in_host_methods import METHODS, run
-
-
-def job_of(tiny, method=None, side=96, **settings):  # noqa: F811
-    from fewstep.host.data import dataset
-    from fewstep.host.training import run
-
-    method = method or methods.lcm(ConsistencyOptions())
-    spec = dataset.DataSpec(tuple(PROMPTS), None, side, side, 4, 2, 2.0)
-    config = TrainConfig(**{"batch_size": 2, "rank": 8, "alpha": 8.0, **settings})
-    return run.Job(*tiny, spec, method, config, "estimate", [])
-
-
-def really_kept(job) -> int:
-    """Bytes of the tensors that autograd saves in a real pass of the student, weights not counted."""
-    from fewstep.host import conditioning, model_copy
-    from fewstep.host.training import activations, architectures
-    from fewstep.training.roles import LoraRoles
-
-    kind, count = activations.KINDS[job.config.precision], job.config.batch_size
-    with model_copy.training_mode():
-        copy = model_copy.TrainingCopy(job.model, kind)
-        targets = architectures.lora_targets(job.model)
-        roles = LoraRoles(copy.net, copy.denoise, targets, job.config.rank, job.config.alpha)
-        found = conditioning.encode_prompts(job.model, job.clip, [""], job.spec.height, job.spec.width)[0]
-        cond = {name: value.expand(count, *value.shape[1:]).contiguous() for name, value in found.items()}
-        seen = {t.untyped_storage().data_ptr() for t in (*copy.net.parameters(), *copy.net.buffers())}
-        kept = []
-
-        def pack(tensor):
-            storage = tensor.untyped_storage()
-            if storage.data_ptr() not in seen:
-                seen.add(storage.data_ptr())
-                kept.append(storage)
-            return tensor
-
-        half = torch.autocast("cpu", dtype=kind, cache_enabled=False) if kind != torch.float32 else None
-        y = torch.randn(activations.arguments(job)[0].shape)
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t), half or contextlib.nullcontext():
-            roles("student", y, torch.ones(count), cond)
-        return sum(storage.nbytes() for storage in kept)
 
 
 @pytest.mark.parametrize("settings", [{"batch_size": 3}, {"precision": "bf16", "side": 128}], ids=["fp32", "bf16"])
-def test_activations_without_memory_are_those_of_a_real_pass(settings, tiny):  # noqa: F811
+def test_activations_without_memory_are_those_of_a_real_pass(settings, tiny):
     """Within 15 %: the LoRA's side path is ours in the one and peft's in the other."""
     from fewstep.host.training import activations
 
@@ -68,7 +27,7 @@ def test_activations_without_memory_are_those_of_a_real_pass(settings, tiny):  #
     assert all(torch.equal(tensor, before[name]) for name, tensor in bits(tiny[0]).items())
 
 
-def test_the_estimate_moves_with_the_settings(tiny):  # noqa: F811
+def test_the_estimate_moves_with_the_settings(tiny):
     from fewstep.host.training import memory
 
     def need(**settings):
@@ -83,7 +42,7 @@ def test_the_estimate_moves_with_the_settings(tiny):  # noqa: F811
     assert need(optimizer="adamw8bit").parts["moments"] * 4 == plain.parts["moments"]
     assert need(gradient_checkpointing=True).parts["activations"] < 0.5 * plain.parts["activations"]
     assert need(ema_decay=0.9).parts["roles"] == 2 * plain.parts["roles"]
-    swift = need(method=methods.swiftbrush(ScoreMethodOptions(student_every=1)))
+    swift = need(method=methods.swiftbrush(SwiftBrushOptions(student_every=1)))
     assert swift.parts["moments"] == 2 * plain.parts["moments"] and swift.parts["gradients"] == plain.parts["gradients"]
     network = plain.parts["training copy"] // 4
     full = need(train="full").parts
@@ -93,7 +52,7 @@ def test_the_estimate_moves_with_the_settings(tiny):  # noqa: F811
 
 
 @pytest.mark.parametrize("name", ["DMD", "TSCD"])
-def test_saved_states_are_as_large_as_expected(name, tiny, tmp_path):  # noqa: F811
+def test_saved_states_are_as_large_as_expected(name, tiny, tmp_path):
     """Student, average, critic, discriminator and previous student, with their moments; AdamW's counts apart."""
     from fewstep.host.training import memory
 
@@ -103,7 +62,7 @@ def test_saved_states_are_as_large_as_expected(name, tiny, tmp_path):  # noqa: F
     assert memory.of(job).states == (job.config.keep_last + 1) * saved
 
 
-def refused(tiny, monkeypatch, free: int, **settings) -> str:  # noqa: F811
+def refused(tiny, monkeypatch, free: int, **settings) -> str:
     from fewstep.host.training import memory
 
     monkeypatch.setattr(memory, "free_memory", lambda model: free)
@@ -112,7 +71,7 @@ def refused(tiny, monkeypatch, free: int, **settings) -> str:  # noqa: F811
     return str(error.value)
 
 
-def test_a_run_that_cannot_fit_is_refused_with_what_to_lower(tiny, monkeypatch):  # noqa: F811
+def test_a_run_that_cannot_fit_is_refused_with_what_to_lower(tiny, monkeypatch):
     from fewstep.host.training import memory
 
     need = memory.of(job_of(tiny, batch_size=64))
@@ -128,7 +87,7 @@ def test_a_run_that_cannot_fit_is_refused_with_what_to_lower(tiny, monkeypatch):
     assert "memory: about" in memory.check(job_of(tiny, batch_size=64)).text()
 
 
-def test_nothing_is_drawn_for_a_refused_run(tiny, tmp_path, monkeypatch):  # noqa: F811
+def test_nothing_is_drawn_for_a_refused_run(tiny, tmp_path, monkeypatch):
     from fewstep.host.training import memory
 
     monkeypatch.setattr(memory, "free_memory", lambda model: 1000)
@@ -137,7 +96,7 @@ def test_nothing_is_drawn_for_a_refused_run(tiny, tmp_path, monkeypatch):  # noq
     assert not list(tmp_path.rglob("latents-*"))
 
 
-def test_a_full_disk_is_seen_before_the_start(tiny, monkeypatch):  # noqa: F811
+def test_a_full_disk_is_seen_before_the_start(tiny, monkeypatch):
     from fewstep.host.training import memory
 
     usage = namedtuple("usage", "total used free")(10**9, 10**9, 5)
@@ -146,7 +105,7 @@ def test_a_full_disk_is_seen_before_the_start(tiny, monkeypatch):  # noqa: F811
         memory.check(job_of(tiny))
 
 
-def test_a_model_that_cannot_be_measured_still_trains_and_says_so(tiny, tmp_path, monkeypatch, caplog):  # noqa: F811
+def test_a_model_that_cannot_be_measured_still_trains_and_says_so(tiny, tmp_path, monkeypatch, caplog):
     from fewstep.host.training import activations
 
     def unknown(job):
@@ -159,7 +118,7 @@ def test_a_model_that_cannot_be_measured_still_trains_and_says_so(tiny, tmp_path
     assert left[-1] == 0 and left[1] > 0
 
 
-def test_the_report_says_what_was_expected(tiny, tmp_path):  # noqa: F811
+def test_the_report_says_what_was_expected(tiny, tmp_path):
     from fewstep.nodes import report
 
     result = short_lora(tiny, tmp_path, steps=1)

@@ -2,60 +2,11 @@
 
 import pytest
 import torch
+from fewstep.tests.helpers.in_process import PROMPTS, FakeText, bits, denoised, short_lora
+from fewstep.tests.helpers.small_models import random_sdxl
 
 pytest.importorskip("comfy", reason="the embedded host is not installed here")
 diffusers = pytest.importorskip("diffusers")
-
-PROMPTS = ["red apple, 3d style", "robot, flat style, on a blue background"]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """(MODEL, CLIP, VAE) of the tiny base through the stock loading function."""
-    from pathlib import Path
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("COMFYUI_DIR", raising=False)
-        from fewstep.host import headless
-
-        headless.start(workdir=tmp_path_factory.mktemp("in-host"))
-        assets = Path(__file__).resolve().parents[2] / "assets"
-        yield headless.load_checkpoint(assets / "checkpoints" / "fewstep-tiny-sd.safetensors")
-
-
-def bits(model) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
-
-
-def short_lora(tiny, tmp_path, steps=3, prompts=PROMPTS, start="", **options):
-    """A few real training steps through the function behind FewStepDistill."""
-    from fewstep.host import folders
-    from fewstep.host.data import dataset
-    from fewstep.host.training import run
-    from fewstep.training.config import TrainConfig
-    from fewstep.training.methods import lcm
-    from fewstep.training.options import ConsistencyOptions
-
-    model, clip, vae = tiny
-    spec = dataset.DataSpec(tuple(prompts), None, 96, 96, 4, 2, 2.0)
-    settings = {"batch_size": 2, "rank": 4, "alpha": 4.0, "learning_rate": 1e-2, "preview_every": 2}
-    config = TrainConfig(steps=steps, **{**settings, **options})
-    method = lcm(ConsistencyOptions(skip=200, guidance_min=2.0, guidance_max=2.0))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folders, "output_folder", lambda: tmp_path / "output")
-        patch.setattr(folders, "lora_folder", lambda: tmp_path / "loras")
-        with torch.inference_mode():  # as the host runs its nodes
-            return run.distil(run.Job(model, clip, vae, spec, method, config, "short", PROMPTS, start))
-
-
-def denoised(model, clip, sigma=3.0) -> torch.Tensor:
-    from fewstep.host import conditioning, model_copy
-
-    copy = model_copy.TrainingCopy(model)
-    cond = conditioning.encode_prompts(model, clip, PROMPTS[:1], 96, 96)[0]
-    y = torch.randn((1, 4, 12, 12), generator=torch.Generator().manual_seed(0)) * sigma
-    with torch.inference_mode(False), torch.no_grad():
-        return copy.denoise(y, torch.tensor([sigma]), cond)
 
 
 def test_training_changes_no_bit_of_the_model_on_the_wire(tiny, tmp_path):
@@ -249,40 +200,6 @@ def test_names_from_the_user_stay_in_their_folder(name, tmp_path, tiny):
 
     with pytest.raises(ValueError, match="leads out of"):
         folders.inside(tmp_path, name, "Run name")
-
-
-class FakeText:
-    """A text encoder of SDXL's output sizes."""
-
-    def tokenize(self, text):
-        return text
-
-    def encode_from_tokens(self, tokens, return_pooled=True):
-        generator = torch.Generator().manual_seed(len(tokens))
-        return torch.randn(1, 77, 2048, generator=generator), torch.randn(1, 1280, generator=generator)
-
-
-def random_sdxl():
-    """A MODEL of SDXL's class and layout with few channels and random weights."""
-    import comfy.supported_models as supported
-    from comfy.model_patcher import ModelPatcher
-
-    config = supported.SDXL(
-        {
-            "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 32, "num_res_blocks": [1, 1, 1],
-            "channel_mult": [1, 2, 4], "transformer_depth": [0, 1, 1], "transformer_depth_middle": 1,
-            "transformer_depth_output": [0, 0, 1, 1, 1, 1], "use_spatial_transformer": True, "legacy": False,
-            "use_linear_in_transformer": True, "context_dim": 2048, "num_head_channels": 16, "num_heads": -1,
-            "num_classes": "sequential", "adm_in_channels": 2816, "use_temporal_attention": False,
-            "dtype": torch.float32,
-        }
-    )  # fmt: skip
-    torch.manual_seed(0)
-    with torch.inference_mode():
-        model = config.get_model({}, "")
-        for parameter in model.diffusion_model.parameters():
-            torch.nn.init.normal_(parameter, std=0.05)
-    return ModelPatcher(model, load_device=torch.device("cpu"), offload_device=torch.device("cpu"))
 
 
 def test_sdxl_is_taught_with_its_pooled_text_and_size_ids(tiny, tmp_path):

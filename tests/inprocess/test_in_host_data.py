@@ -8,14 +8,15 @@ import torch
 
 pytest.importorskip("comfy", reason="the embedded host is not installed here")
 
+from fewstep.tests.helpers.image_files import picture, shard
+from fewstep.tests.helpers.in_process import FakeText
+from fewstep.tests.helpers.lora_runs import METHODS
+from fewstep.tests.helpers.small_models import random_sdxl
 from fewstep.training import methods  # noqa: E402 (after the host)
 from fewstep.training.config import TrainConfig  # noqa: E402
 from fewstep.training.data import make_batch  # noqa: E402
 from fewstep.training.options import ConsistencyOptions  # noqa: E402
 from PIL import Image  # noqa: E402
-from test_in_host import FakeText, random_sdxl, tiny  # noqa: E402, F401 (a fixture)
-from test_in_host_methods import METHODS  # noqa: E402
-from test_pictures import picture, shard  # noqa: E402
 
 CPU = torch.device("cpu")
 LCM = methods.lcm(ConsistencyOptions(skip=200, guidance_min=2.0, guidance_max=2.0))
@@ -29,7 +30,7 @@ def spec(**changes):
     return dataset.DataSpec(**{**settings, "teacher_steps": 2, "teacher_cfg": 2.0, **changes})
 
 
-def run(tiny, folder, data, method=LCM, steps=2, **options):  # noqa: F811
+def run(tiny, folder, data, method=LCM, steps=2, **options):
     from fewstep.host import folders
     from fewstep.host.training import run
 
@@ -43,7 +44,7 @@ def run(tiny, folder, data, method=LCM, steps=2, **options):  # noqa: F811
             return run.distil(run.Job(model, clip, vae, data, method, config, "run", []))
 
 
-def maker(tiny, folder):  # noqa: F811
+def maker(tiny, folder):
     from fewstep.host.data import dataset
 
     return dataset.Maker(*tiny, 0, folder)
@@ -73,7 +74,7 @@ def clip_is_loaded(clip) -> bool:
     return any(loaded.model is clip.patcher for loaded in model_management.current_loaded_models)
 
 
-def test_prompts_past_the_cap_give_the_same_bits_and_below_it_the_text_encoder_is_freed(tiny, tmp_path):  # noqa: F811
+def test_prompts_past_the_cap_give_the_same_bits_and_below_it_the_text_encoder_is_freed(tiny, tmp_path):
     """Also when a run is cut in the middle, and goes on with prompts encoded while it trains."""
     from fewstep.host import conditioning
 
@@ -90,7 +91,7 @@ def test_prompts_past_the_cap_give_the_same_bits_and_below_it_the_text_encoder_i
         assert equal(run(tiny, tmp_path / "cut", spec(), steps=2), whole)
 
 
-def test_the_cap_is_in_megabytes_and_changes_no_digest(tiny):  # noqa: F811
+def test_the_cap_is_in_megabytes_and_changes_no_digest(tiny):
     from fewstep.host import conditioning
 
     hidden, pooled = conditioning.encode_text(tiny[1], "")
@@ -104,7 +105,7 @@ def test_the_cap_is_in_megabytes_and_changes_no_digest(tiny):  # noqa: F811
     assert spec(text_cache=1).digest() == spec().digest() != spec(buckets=8).digest()
 
 
-def test_a_run_refuses_other_prompts_and_names_the_data(tiny, tmp_path):  # noqa: F811
+def test_a_run_refuses_other_prompts_and_names_the_data(tiny, tmp_path):
     run(tiny, tmp_path, spec(), METHODS["SwiftBrush"](), steps=1)
     with pytest.raises(ValueError, match=r"other settings: data \("):
         run(tiny, tmp_path, spec(prompts=(*PROMPTS, "new")), METHODS["SwiftBrush"]())
@@ -126,7 +127,7 @@ def open_spec(path, **changes):
     return spec(**found, name=path.name, **changes)
 
 
-def test_pictures_of_mixed_sizes_train_in_buckets_and_resume_exactly(tiny, tmp_path):  # noqa: F811
+def test_pictures_of_mixed_sizes_train_in_buckets_and_resume_exactly(tiny, tmp_path):
     from fewstep.host.data import dataset
 
     data = open_spec(mixed_folder(tmp_path / "mixed"), buckets=8)
@@ -143,7 +144,7 @@ def test_pictures_of_mixed_sizes_train_in_buckets_and_resume_exactly(tiny, tmp_p
         run(tiny, tmp_path / "cut", open_spec(tmp_path / "mixed"), steps=4)
 
 
-def test_shards_give_what_the_folder_gives_and_chunks_are_made_once(tiny, tmp_path, monkeypatch):  # noqa: F811
+def test_shards_give_what_the_folder_gives_and_chunks_are_made_once(tiny, tmp_path, monkeypatch):
     from fewstep.host.data import cache, dataset
 
     folder = mixed_folder(tmp_path / "mixed")
@@ -162,7 +163,7 @@ def test_shards_give_what_the_folder_gives_and_chunks_are_made_once(tiny, tmp_pa
     assert torch.equal(make_batch(again, 1, 30, 2, CPU).latents, second.latents)
 
 
-def test_a_picture_without_buckets_is_cropped(tiny, tmp_path):  # noqa: F811
+def test_a_picture_without_buckets_is_cropped(tiny, tmp_path):
     from fewstep.host.data import dataset
 
     built = dataset.build(open_spec(mixed_folder(tmp_path / "mixed")), maker(tiny, tmp_path))
@@ -178,7 +179,7 @@ def other_vae(vae):
     return other
 
 
-def test_another_vae_makes_latents_of_its_own_and_is_another_run(tiny, tmp_path):  # noqa: F811
+def test_another_vae_makes_latents_of_its_own_and_is_another_run(tiny, tmp_path):
     from fewstep.host import model_copy
     from fewstep.host.data import dataset
 
@@ -204,7 +205,7 @@ class FakeVAE:
         return pixels[..., :1].permute(0, 3, 1, 2)[:, :, ::8, ::8].expand(-1, 4, -1, -1)
 
 
-def test_sdxl_is_taught_with_each_pictures_own_size_crop_and_target(tiny, tmp_path):  # noqa: F811
+def test_sdxl_is_taught_with_each_pictures_own_size_crop_and_target(tiny, tmp_path):
     """The `y` of both the prompt and the empty one, as the host makes it from CLIPTextEncodeSDXL's numbers."""
     from fewstep.host.data import dataset, images
 
@@ -224,7 +225,7 @@ def test_sdxl_is_taught_with_each_pictures_own_size_crop_and_target(tiny, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["ImagineFlash", "SwiftBrush", "DMD"])
-def test_backward_distillation_opens_draws_and_encodes_no_picture(name, tiny, tmp_path, monkeypatch):  # noqa: F811
+def test_backward_distillation_opens_draws_and_encodes_no_picture(name, tiny, tmp_path, monkeypatch):
     """A folder of pictures as data: only its captions are used."""
     from fewstep.host import sampling
     from fewstep.host.data import images
@@ -240,7 +241,7 @@ def test_backward_distillation_opens_draws_and_encodes_no_picture(name, tiny, tm
     assert result.metrics and not list(tmp_path.rglob("latents-*"))
 
 
-def encoded(tiny, text: str) -> list:  # noqa: F811
+def encoded(tiny, text: str) -> list:
     """CONDITIONING as CLIPTextEncode gives it: inside inference mode."""
     from fewstep.host import conditioning
 
@@ -254,7 +255,7 @@ def latent(*shape, seed=0) -> dict:
         return {"samples": torch.randn(shape, generator=torch.Generator().manual_seed(seed))}
 
 
-def test_the_hosts_lists_are_data_and_equal_the_same_pictures(tiny, tmp_path):  # noqa: F811
+def test_the_hosts_lists_are_data_and_equal_the_same_pictures(tiny, tmp_path):
     """The host's VAE Encode and CLIP Text Encode by hand give the batches of a folder."""
     from fewstep.host.data import dataset, from_host, images
 
@@ -273,7 +274,7 @@ def test_the_hosts_lists_are_data_and_equal_the_same_pictures(tiny, tmp_path):  
     assert first.prompts is None and listed.summary() == "7 latents of the host"
 
 
-def test_latents_of_several_shapes_and_one_conditioning_for_all(tiny, tmp_path):  # noqa: F811
+def test_latents_of_several_shapes_and_one_conditioning_for_all(tiny, tmp_path):
     from fewstep.host.data import dataset, from_host
 
     found = from_host.given([latent(3, 4, 12, 12), latent(1, 4, 8, 16)], [encoded(tiny, "crab")])
@@ -282,9 +283,9 @@ def test_latents_of_several_shapes_and_one_conditioning_for_all(tiny, tmp_path):
     assert found.digest() != from_host.given([latent(3, 4, 12, 12, seed=1)], [encoded(tiny, "crab")]).digest()
 
 
-def test_conditioning_alone_has_no_texts_for_rewards(tiny, tmp_path):  # noqa: F811
+def test_conditioning_alone_has_no_texts_for_rewards(tiny, tmp_path):
     from fewstep.host.data import from_host
-    from fewstep.training.on_pictures import with_feedback
+    from fewstep.training.on_images import with_feedback
     from fewstep.training.options import FeedbackOptions
 
     found = from_host.given(None, [encoded(tiny, text) for text in PROMPTS[:3]])
@@ -320,7 +321,7 @@ def test_what_the_host_gives_but_cannot_be_taught_is_refused(latents, options, m
         from_host.given(latents, [conditioning])
 
 
-def test_latents_of_another_model_are_refused(tiny, tmp_path):  # noqa: F811
+def test_latents_of_another_model_are_refused(tiny, tmp_path):
     from fewstep.host.data import dataset, from_host
 
     found = from_host.given([latent(1, 16, 12, 12)], [encoded(tiny, "crab")])

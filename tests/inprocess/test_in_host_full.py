@@ -2,52 +2,21 @@
 
 import pytest
 import torch
+from fewstep.tests.helpers.full_runs import LCM, OTHERS, drawn, run, weights
+from fewstep.tests.helpers.in_process import PROMPTS, bits
+from fewstep.tests.helpers.lora_runs import METHODS
+from fewstep.tests.helpers.small_models import random_sdxl
 from fewstep.training import methods
-from fewstep.training.config import TrainConfig
 from fewstep.training.options import ConsistencyOptions
-from test_in_host import PROMPTS, bits, random_sdxl, short_lora, tiny  # noqa: F401 (a fixture)
-from test_in_host_methods import METHODS
-
-LCM = {"skip": 200, "guidance_min": 2.0, "guidance_max": 2.0}
-EMBEDDED = ConsistencyOptions(**{**LCM, "guidance_max": 6.0}, guidance_embedding=True)
-OTHERS = {
-    "LCM": lambda: methods.lcm(ConsistencyOptions(**LCM)),
-    "embedded": lambda: methods.lcm(EMBEDDED),
-}
-
-
-def run(wired, folder, method, steps=2, start="", start_model=None, prompts=(), **options):
-    """(result, job) of a few real steps of a full-weight student."""
-    from fewstep.host import folders
-    from fewstep.host.data import dataset
-    from fewstep.host.training import run
-
-    spec = dataset.DataSpec(tuple(PROMPTS), None, 96, 96, 4, 2, 2.0)
-    settings = {"batch_size": 2, "rank": 4, "alpha": 4.0, "learning_rate": 1e-4, "preview_every": 2, "ema_decay": 0.5}
-    config = TrainConfig(steps=steps, **{**settings, "train": "full", **options})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folders, "output_folder", lambda: folder / "output")
-        patch.setattr(folders, "lora_folder", lambda: folder / "loras")
-        patch.setattr(folders, "network_folder", lambda: folder / "networks")
-        with torch.inference_mode():
-            job = run.Job(*wired, spec, method, config, "full", list(prompts), start, start_model)
-            return run.distil(job), job
 
 
 @pytest.mark.parametrize("name", [*OTHERS, *METHODS])
-def test_every_method_trains_every_weight_and_leaves_the_wire_alone(name, tiny, tmp_path):  # noqa: F811
+def test_every_method_trains_every_weight_and_leaves_the_wire_alone(name, tiny, tmp_path):
     before = bits(tiny[0])
     result, _ = run(tiny, tmp_path, {**OTHERS, **METHODS}[name](), prompts=PROMPTS[: name in OTHERS])
     assert all(torch.equal(tensor, before[key]) for key, tensor in bits(tiny[0]).items())
     moved = [k for k, t in result.tensors.items() if not torch.equal(t, before.get(f"diffusion_model.{k}", t * 0))]
     assert len(moved) > 0.9 * len(result.tensors) and all(torch.isfinite(t).all() for t in result.tensors.values())
-
-
-def weights(model) -> dict[str, torch.Tensor]:
-    """What the host computes with: every patch on the MODEL baked in, in fp32."""
-    from fewstep.host import model_copy
-
-    return {name: tensor.detach() for name, tensor in model_copy.TrainingCopy(model).net.named_parameters()}
 
 
 def same(ours: dict, theirs: dict, **near) -> bool:
@@ -71,16 +40,7 @@ def loaded(monkeypatch):
     return load
 
 
-def drawn(model, clip, sampler, sigmas) -> torch.Tensor:
-    from fewstep.host import conditioning, sampling
-
-    with torch.inference_mode():
-        positive, negative = (sampling.conditioning([conditioning.encode_text(clip, t)]) for t in (PROMPTS[0], ""))
-        latent = {"samples": torch.zeros(1, 4, 12, 12)}
-        return sampling.sample_custom(model, 3, 1.0, positive, negative, sampler, sigmas, latent)["samples"]
-
-
-def test_the_file_and_the_returned_model_draw_the_same_latents(tiny, tmp_path, loaded):  # noqa: F811
+def test_the_file_and_the_returned_model_draw_the_same_latents(tiny, tmp_path, loaded):
     """With LCM's guidance embedding, at the guidance that the returned MODEL was given, and not at another."""
     from fewstep.host.training import export
 
@@ -100,7 +60,7 @@ def test_the_file_and_the_returned_model_draw_the_same_latents(tiny, tmp_path, l
     )
 
 
-def test_the_student_hears_in_training_what_the_loaded_file_hears(tiny, tmp_path, loaded):  # noqa: F811
+def test_the_student_hears_in_training_what_the_loaded_file_hears(tiny, tmp_path, loaded):
     """x0 of the trained network with w in its cond = x0 of the loaded MODEL at guidance w + 1."""
     from fewstep.host import conditioning, model_copy
     from fewstep.host.training import roles
@@ -121,7 +81,7 @@ def test_the_student_hears_in_training_what_the_loaded_file_hears(tiny, tmp_path
         assert torch.equal(told(y, sigma, cond), told(y, sigma, {**cond, "w": torch.tensor([1.0])}))
 
 
-def test_a_loaded_student_does_not_hide_the_teacher(tiny, tmp_path):  # noqa: F811
+def test_a_loaded_student_does_not_hide_the_teacher(tiny, tmp_path):
     """The host patches weights in place: while a student is loaded, the teacher is still known, and the run goes on."""
     from comfy import model_management
     from fewstep.host import model_copy
@@ -137,7 +97,7 @@ def test_a_loaded_student_does_not_hide_the_teacher(tiny, tmp_path):  # noqa: F8
 
 
 @pytest.mark.parametrize("name, train", [("embedded", "full"), ("DMD", "full and critic")])
-def test_a_cancelled_run_is_saved_and_goes_on_as_if_it_had_not_stopped(name, train, tiny, tmp_path, monkeypatch):  # noqa: F811
+def test_a_cancelled_run_is_saved_and_goes_on_as_if_it_had_not_stopped(name, train, tiny, tmp_path, monkeypatch):
     """The host's own cancel, pressed before the second micro-batch of step 3: half a step leaves no trace."""
     from comfy import model_management
     from fewstep.host.training import run
@@ -166,7 +126,7 @@ def test_a_cancelled_run_is_saved_and_goes_on_as_if_it_had_not_stopped(name, tra
     assert [record["step"] for record in folder.metrics()] == [1, 2, 3, 4]
 
 
-def test_checkpointing_and_lower_precision_train(tiny, tmp_path):  # noqa: F811
+def test_checkpointing_and_lower_precision_train(tiny, tmp_path):
     plain, _ = run(tiny, tmp_path / "plain", OTHERS["LCM"]())
     again, _ = run(tiny, tmp_path / "again", OTHERS["LCM"](), gradient_checkpointing=True)
     assert same(plain.tensors, again.tensors, atol=1e-5)
@@ -174,7 +134,7 @@ def test_checkpointing_and_lower_precision_train(tiny, tmp_path):  # noqa: F811
     assert all(torch.isfinite(t).all() and t.dtype == torch.float32 for t in half.tensors.values())
 
 
-def test_the_best_weights_are_kept(tiny, tmp_path):  # noqa: F811
+def test_the_best_weights_are_kept(tiny, tmp_path):
     options = {"save_every": 1, "keep": "best", "learning_rate": 0.01, "ema_decay": 0.0}
     ruined, _ = run(tiny, tmp_path, OTHERS["LCM"](), steps=3, **options)
     from fewstep.training.state import RunFolder
@@ -186,7 +146,7 @@ def test_the_best_weights_are_kept(tiny, tmp_path):  # noqa: F811
 STILL = {"learning_rate": 1e-12, "steps": 1, "ema_decay": 0.0}
 
 
-def test_a_start_lora_is_baked_into_the_student(tiny, tmp_path):  # noqa: F811
+def test_a_start_lora_is_baked_into_the_student(tiny, tmp_path):
     from fewstep.host.loading import loras
 
     name = "fewstep-tiny-sd-lcm-lora.safetensors"
@@ -207,17 +167,17 @@ def guided_start(model, guidance=6.0):
         return models.with_guidance(other, projection, guidance), projection
 
 
-def test_a_start_model_with_a_guidance_embedding_goes_on_with_it(tiny, tmp_path):  # noqa: F811
+def test_a_start_model_with_a_guidance_embedding_goes_on_with_it(tiny, tmp_path):
     start, projection = guided_start(tiny[0])
     result, _ = run(tiny, tmp_path, OTHERS["embedded"](), start_model=start, **STILL)
     assert torch.allclose(result.tensors["time_embedding.cond_proj.weight"], projection, atol=1e-6)
     assert same(weights(start), result.tensors, atol=1e-6)
 
 
-def test_without_an_embedding_of_its_own_the_student_keeps_the_starts_guidance(tiny, tmp_path):  # noqa: F811
+def test_without_an_embedding_of_its_own_the_student_keeps_the_starts_guidance(tiny, tmp_path):
     """LCF on a loaded LCM: its guidance goes into a bias, and the file needs no projection."""
     from fewstep.host.training import export
-    from test_in_host import denoised
+    from fewstep.tests.helpers.in_process import denoised
 
     start, _ = guided_start(tiny[0])
     result, job = run(tiny, tmp_path, methods.lcf(ConsistencyOptions(**LCM)), start_model=start, **STILL)
@@ -228,10 +188,10 @@ def test_without_an_embedding_of_its_own_the_student_keeps_the_starts_guidance(t
     assert not torch.allclose(denoised(start, tiny[1]), denoised(unguided, tiny[1]), atol=1e-2)
 
 
-def test_a_guided_teachers_student_carries_the_guidance_once(tiny, tmp_path):  # noqa: F811
+def test_a_guided_teachers_student_carries_the_guidance_once(tiny, tmp_path):
     """The wired MODEL has the embedding: the student's bias has it now, and the patch must not add it again."""
     from fewstep.host.training import export
-    from test_in_host import denoised
+    from fewstep.tests.helpers.in_process import denoised
 
     wired, _ = guided_start(tiny[0])
     result, job = run((wired, *tiny[1:]), tmp_path, OTHERS["LCM"](), **STILL)
@@ -239,7 +199,7 @@ def test_a_guided_teachers_student_carries_the_guidance_once(tiny, tmp_path):  #
     assert torch.allclose(denoised(student, tiny[1]), denoised(wired, tiny[1]), atol=1e-4)
 
 
-def test_starts_that_do_not_fit_get_a_sentence(tiny, tmp_path):  # noqa: F811
+def test_starts_that_do_not_fit_get_a_sentence(tiny, tmp_path):
     with pytest.raises(ValueError, match="start_model is for full-weight students"):
         run(tiny, tmp_path, OTHERS["LCM"](), start_model=tiny[0], train="lora")
     with pytest.raises(ValueError, match="no LoRA can carry the method's guidance_embedding"):
@@ -272,7 +232,7 @@ def patched(model, kind: str):
 @pytest.mark.parametrize("train", ["full", "lora"])
 @pytest.mark.parametrize("name", ["LCM", "DMD"])
 @pytest.mark.parametrize("kind", ["v", "flow"])
-def test_v_and_flow_models_are_taught_by_the_same_terms(kind, name, train, tiny, tmp_path):  # noqa: F811
+def test_v_and_flow_models_are_taught_by_the_same_terms(kind, name, train, tiny, tmp_path):
     wired = (patched(tiny[0], kind), *tiny[1:])
     result, job = run(wired, tmp_path, {**OTHERS, **METHODS}[name](), train=train)
     assert all(torch.isfinite(t).all() for t in result.tensors.values())
@@ -280,7 +240,7 @@ def test_v_and_flow_models_are_taught_by_the_same_terms(kind, name, train, tiny,
 
 
 def test_sdxl_is_taught_with_full_weights(tmp_path):
-    from test_in_host import FakeText
+    from fewstep.tests.helpers.in_process import FakeText
 
     result, _ = run((random_sdxl(), FakeText(), None), tmp_path, OTHERS["embedded"]())
     assert "label_emb.0.0.weight" in result.tensors and "time_embedding.cond_proj.weight" in result.tensors

@@ -7,7 +7,7 @@ import torch
 
 pytest.importorskip("comfy", reason="the embedded host is not installed here")
 
-from test_formats import bases, factors  # noqa: E402, F401 (bases is a fixture)
+from fewstep.tests.helpers.format_files import factors
 
 GROUPS = ("input_blocks", "middle_block", "output_blocks", "rest")
 
@@ -40,7 +40,7 @@ def baked(model) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(
     "lambdas", [(0.3,) * 4, (0.0,) * 4, (-0.5,) * 4, (1.6,) * 4, (0.2, 1.3, -0.4, 0.5)], ids=lambda x: str(x)
 )
-def test_patched_models_are_interpolated_as_by_hand(lambdas, base, bases):  # noqa: F811
+def test_patched_models_are_interpolated_as_by_hand(lambdas, base, bases):
     from fewstep.host.loading import merging
 
     (a, theirs_a), (b, theirs_b) = patched(bases[base], 1, 0.8), patched(bases[base], 2, -0.5)
@@ -52,7 +52,7 @@ def test_patched_models_are_interpolated_as_by_hand(lambdas, base, bases):  # no
         assert torch.allclose(made[key], share * one + (1 - share) * theirs_b[key], atol=1e-4), key
 
 
-def test_a_recipe_names_the_file_of_a_model_until_it_changes(bases, tmp_path):  # noqa: F811
+def test_a_recipe_names_the_file_of_a_model_until_it_changes(bases, tmp_path):
     from fewstep.host.loading import saving
 
     path, model = tmp_path / "base.safetensors", bases["tiny"].clone()
@@ -79,11 +79,3 @@ def test_a_lora_that_cannot_be_saved_as_asked_is_refused(monkeypatch, tmp_path):
         with pytest.raises(ValueError, match=f"FewStepSaveLora: {message}"):
             FewStepSaveLora().save(lora, "made", "fp16", False)
     assert not list(tmp_path.rglob("*.safetensors"))
-
-
-def test_the_nodes_know_every_sampler_and_schedule_that_a_file_may_name():
-    from fewstep.nodes.sample import METHODS
-    from fewstep.samplers.schedule import SCHEDULES
-    from fewstep.weights.families import settings
-
-    assert set(settings.SAMPLERS) == set(METHODS) and set(settings.SCHEDULES) == set(SCHEDULES)

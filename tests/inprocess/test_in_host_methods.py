@@ -2,72 +2,13 @@
 
 import pytest
 import torch
-from fewstep.training import methods
-from fewstep.training.config import TrainConfig
-from fewstep.training.options import (
-    ConsistencyOptions,
-    ReconstructionOptions,
-    ScoreMethodOptions,
-    ScoreOptions,
-    TSCDOptions,
-)
+from fewstep.tests.helpers.in_process import bits
+from fewstep.tests.helpers.lora_runs import METHODS, run
 from fewstep.training.state import RunFolder
-from test_in_host import PROMPTS, bits, tiny  # noqa: F401 (a fixture)
-
-JUMP = ConsistencyOptions(boundary=False, end="random", skip=100, target="ema", guidance_min=2.0, guidance_max=2.0)
-METHODS = {
-    "TSCD": lambda: methods.tscd(
-        TSCDOptions(
-            segments=(2, 1),
-            phase_steps=(1, 2),
-            distance=(1.0, 0.5),
-            adversarial=(0.0, 0.1),
-            previous_teacher=True,
-            consistency=JUMP,
-        )
-    ),
-    "ImagineFlash": lambda: methods.imagine_flash(
-        ReconstructionOptions(guidance=2.0, adversarial=0.1, teacher_steps=2)
-    ),
-    "SwiftBrush": lambda: methods.swiftbrush(
-        ScoreMethodOptions(score=ScoreOptions(weight="vsd", guidance=2.0, critic_guidance=2.0), student_every=1)
-    ),
-    "DMD": lambda: methods.dmd(
-        ScoreMethodOptions(
-            score=ScoreOptions(timesteps=(999, 499), guidance=2.0),
-            student_every=2,
-            regression_weight=0.5,
-            regression_steps=2,
-        )
-    ),
-    "sum": lambda: methods.total(
-        methods.imagine_flash(ReconstructionOptions(guidance=2.0, teacher_steps=2)),
-        methods.swiftbrush(ScoreMethodOptions(student_every=1)),
-        0.1,
-    ),
-}
-
-
-def run(tiny, folder, method, steps=3, **options):  # noqa: F811
-    from fewstep.host import folders
-    from fewstep.host.data import dataset
-    from fewstep.host.training import run
-
-    model, clip, vae = tiny
-    spec = dataset.DataSpec(tuple(PROMPTS), None, 96, 96, 4, 2, 2.0)
-    settings = {"batch_size": 2, "rank": 4, "alpha": 4.0, "learning_rate": 1e-2, "preview_every": 3, "ema_decay": 0.9}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folders, "output_folder", lambda: folder / "output")
-        patch.setattr(folders, "lora_folder", lambda: folder / "loras")
-        with torch.inference_mode():
-            job = run.Job(
-                model, clip, vae, spec, method, TrainConfig(steps=steps, **{**settings, **options}), "run", PROMPTS
-            )
-            return run.distil(job), job
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_trains_and_leaves_the_wire_alone(name, tiny, tmp_path):  # noqa: F811
+def test_every_method_trains_and_leaves_the_wire_alone(name, tiny, tmp_path):
     from fewstep.weights import families
 
     before = bits(tiny[0])
@@ -83,13 +24,13 @@ def test_every_method_trains_and_leaves_the_wire_alone(name, tiny, tmp_path):  #
         assert settings.timesteps == {"2": [999, 499]} and settings.steps == (2, 2)
 
 
-def test_methods_on_prompts_alone_draw_no_picture(tiny, tmp_path):  # noqa: F811
+def test_methods_on_prompts_alone_draw_no_picture(tiny, tmp_path):
     run(tiny, tmp_path, METHODS["SwiftBrush"]())
     assert not list(tmp_path.rglob("latents-*"))
 
 
 @pytest.mark.parametrize("name", ["TSCD", "DMD"])
-def test_a_resumed_run_equals_an_unbroken_one(name, tiny, tmp_path):  # noqa: F811
+def test_a_resumed_run_equals_an_unbroken_one(name, tiny, tmp_path):
     """Critic, discriminator, previous student and the phase itself come back with the state."""
     whole, _ = run(tiny, tmp_path / "whole", METHODS[name](), steps=4)
     run(tiny, tmp_path / "cut", METHODS[name](), steps=2)
@@ -97,7 +38,7 @@ def test_a_resumed_run_equals_an_unbroken_one(name, tiny, tmp_path):  # noqa: F8
     assert all(torch.equal(tensor, again.tensors[key]) for key, tensor in whole.tensors.items())
 
 
-def test_checkpointing_recomputes_the_hosts_layers(tiny, tmp_path, monkeypatch):  # noqa: F811
+def test_checkpointing_recomputes_the_hosts_layers(tiny, tmp_path, monkeypatch):
     """The host calls the layers of a block, not the block: wrapping blocks would recompute nothing."""
     from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
 
@@ -114,7 +55,7 @@ def test_checkpointing_recomputes_the_hosts_layers(tiny, tmp_path, monkeypatch):
     assert len(calls) - plain > plain
 
 
-def test_the_best_weights_are_kept_and_come_back(tiny, tmp_path):  # noqa: F811
+def test_the_best_weights_are_kept_and_come_back(tiny, tmp_path):
     """A learning rate that ruins the student: its first save is the best, and that is what is written."""
     options = {"save_every": 1, "keep": "best", "learning_rate": 0.05, "ema_decay": 0.0}
     ruined, _ = run(tiny, tmp_path, METHODS["ImagineFlash"](), steps=3, **options)
@@ -137,7 +78,7 @@ def modules(result) -> set[str]:
         ("convolutions", ("resnets", "downsamplers", "upsamplers")),
     ],
 )
-def test_only_the_chosen_layers_get_a_lora(layers, parts, tiny):  # noqa: F811
+def test_only_the_chosen_layers_get_a_lora(layers, parts, tiny):
     from fewstep.host.training import architectures
     from fewstep.host.training import layers as chosen
 
@@ -149,19 +90,19 @@ def test_only_the_chosen_layers_get_a_lora(layers, parts, tiny):  # noqa: F811
 
 
 @pytest.mark.parametrize("layers, message", [("to_x", 'names "to_x"'), (" , ", "layers is empty")])
-def test_layers_that_do_not_exist_are_refused(layers, message, tiny, tmp_path):  # noqa: F811
+def test_layers_that_do_not_exist_are_refused(layers, message, tiny, tmp_path):
     with pytest.raises(ValueError, match=message):
         run(tiny, tmp_path, METHODS["SwiftBrush"](), layers=layers)
 
 
-def test_a_run_on_some_layers_is_named_and_can_be_started_from(tiny, tmp_path, monkeypatch):  # noqa: F811
+def test_a_run_on_some_layers_is_named_and_can_be_started_from(tiny, tmp_path, monkeypatch):
     """In the recipe; another choice is refused; a LoRA on more layers is no start, one on these layers is."""
     import json
 
     from fewstep.host import folders
     from fewstep.host.training import layers as chosen
     from fewstep.host.training import run
-    from test_in_host import short_lora
+    from fewstep.tests.helpers.in_process import short_lora
 
     result, job = run(tiny, tmp_path, METHODS["ImagineFlash"](), steps=1, layers="to_q, to_v")
     assert len(modules(result)) == len(chosen.chosen(tiny[0], "to_q, to_v"))

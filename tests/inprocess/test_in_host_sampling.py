@@ -27,12 +27,11 @@ def tiny(tmp_path_factory):
 def sampled(model, cond, latent: dict, method: str, timesteps: list[int]) -> torch.Tensor:
     """What FewStepKSampler does, on explicit timesteps; without its previews, which the host has for pictures only."""
     from fewstep.host import sampling
-    from fewstep.nodes.sample import METHODS as functions
-    from fewstep.nodes.sample import sampler_options
+    from fewstep.samplers.registry import SAMPLERS
     from fewstep.samplers.schedule import sigmas_of
 
-    options = sampler_options(method, 0.5, 7, latent.get("batch_index"))
-    sampler = sampling.as_sampler(functions[method][0], options)
+    chosen = SAMPLERS[method]
+    sampler = sampling.as_sampler(chosen.function, chosen.keywords(0.5, 7, latent.get("batch_index")))
     sigmas = sigmas_of(model.get_model_object("model_sampling"), timesteps)
     with torch.inference_mode(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sampling, "preview_callback", lambda *_: None)
@@ -93,6 +92,17 @@ def test_a_picture_cut_out_of_a_masked_batch_stays_the_same(method, tiny):
     assert (whole[..., 7:] - before[..., 7:]).abs().mean() > 0.1
     one = {"samples": before[2:], "noise_mask": mask, "batch_index": [2]}
     assert torch.allclose(sampled(model, cond, one, method, [999, 749, 499, 249]), whole[2:], atol=1e-3)
+
+
+@pytest.mark.parametrize("last", [259, 1, 0])
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_mask_keeps_stays_where_the_last_step_is_near_zero(method, last, tiny):
+    model, cond = tiny
+    before = 4.7 * torch.randn((1, 4, 12, 12), generator=torch.Generator().manual_seed(2))  # as wide as SD's latents
+    mask = torch.ones((1, 1, 96, 96))
+    mask[..., :48] = 0
+    made = sampled(model, cond, {"samples": before, "noise_mask": mask}, method, [999, 499, last])
+    assert (made - before)[..., :5].abs().max() < 1e-3 * 4.7 and (made - before)[..., 7:].abs().mean() > 0.1
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -2,39 +2,19 @@
 
 import pytest
 import torch
-from fewstep.tests.helpers.tiny_files import randomised
+from fewstep.tests.helpers.full_runs import OTHERS, drawn, run, weights
+from fewstep.tests.helpers.in_process import PROMPTS, FakeText, bits
+from fewstep.tests.helpers.small_models import random_sdxl
+from fewstep.tests.helpers.tiny_sd2 import random_sd2
 from fewstep.training.state import RunFolder
 from safetensors import safe_open
-from test_in_host import PROMPTS, FakeText, bits, random_sdxl, tiny  # noqa: F401 (a fixture: it starts the host)
-from test_in_host_full import OTHERS, drawn, run, weights
 
-SD2 = {
-    "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 32, "num_res_blocks": [2, 2, 2, 2],
-    "channel_mult": [1, 2, 2, 2], "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0], "transformer_depth_middle": 1,
-    "transformer_depth_output": [1] * 9 + [0] * 3, "use_spatial_transformer": True, "legacy": False,
-    "use_linear_in_transformer": True, "context_dim": 1024, "adm_in_channels": None,
-    "use_temporal_attention": False, "dtype": torch.float32,
-}  # fmt: skip
-TELLS_V = "output_blocks.11.1.transformer_blocks.0.norm1.bias"  # where the host sees SD2.1-768's v-prediction
 OPENCLIP = {
     "hidden_size": 1024, "intermediate_size": 64, "num_attention_heads": 16, "num_hidden_layers": 3,
     "hidden_act": "gelu", "layer_norm_eps": 1e-5, "max_position_embeddings": 77, "vocab_size": 49408,
     "architectures": ["CLIPTextModel"], "model_type": "clip_text_model", "projection_dim": 1024,
     "bos_token_id": 0, "eos_token_id": 49407, "pad_token_id": 1,
 }  # fmt: skip
-
-
-def random_sd2():
-    """A MODEL of SD2.x's class with random weights, which the host takes for a v-prediction model."""
-    from comfy.model_patcher import ModelPatcher
-    from fewstep.tests.helpers.tiny_models import TinySD2
-
-    tell = torch.randn(32, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        model = TinySD2(SD2).get_model({TELLS_V: tell}, "")
-        net = model.diffusion_model
-        net.load_state_dict({**randomised(net.state_dict(), 0), TELLS_V: tell})
-    return ModelPatcher(model, load_device=torch.device("cpu"), offload_device=torch.device("cpu"))
 
 
 class OpenCLIP:
@@ -59,7 +39,7 @@ class OpenCLIP:
 
 
 @pytest.fixture(scope="module")
-def wired(tiny):  # noqa: F811
+def wired(tiny):
     """{base: (MODEL, CLIP, VAE)}. From here on this process's host knows their files, as the tests' server does."""
     return {"SD2.x": (random_sd2(), OpenCLIP(), None), "SDXL": (random_sdxl(), FakeText(), None)}
 

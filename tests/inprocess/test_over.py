@@ -2,14 +2,14 @@
 
 import pytest
 import torch
+from fewstep.tests.helpers.in_process import PROMPTS, short_lora
 from safetensors.torch import load_file
-from test_in_host import PROMPTS, bits, denoised, short_lora, tiny  # noqa: F401 (a fixture)
 
 STYLE = "fewstep-tiny-sd-style-cyanotype.safetensors"
 
 
 @pytest.fixture(scope="module")
-def styled(tiny):  # noqa: F811
+def styled(tiny):
     """The tiny base with the style at strength 0.8."""
     from fewstep.host.loading import loras
 
@@ -34,7 +34,7 @@ def runs(styled, tmp_path_factory):
     return beside, short_lora(styled, folder, lora_over="plain base", **few), folder
 
 
-def test_one_lora_over_the_plain_base_is_the_student_over_the_patched_model(runs, tiny, styled):  # noqa: F811
+def test_one_lora_over_the_plain_base_is_the_student_over_the_patched_model(runs, tiny, styled):
     """As latents of the host's own sampling, from the file; the wired MODEL keeps its LoRA and every bit."""
     from fewstep.host.loading import loras
 
@@ -49,7 +49,7 @@ def test_one_lora_over_the_plain_base_is_the_student_over_the_patched_model(runs
     assert not loras.match(tiny[0], None, within.tensors).unmatched and styled[0].patches
 
 
-def test_the_models_output_carries_the_product_in_place_of_the_loras(runs, tiny, styled):  # noqa: F811
+def test_the_models_output_carries_the_product_in_place_of_the_loras(runs, tiny, styled):
     from fewstep.host.training import export
     from fewstep.training.config import TrainConfig
 
@@ -64,7 +64,7 @@ def test_the_models_output_carries_the_product_in_place_of_the_loras(runs, tiny,
     assert torch.allclose(drawn(made, tiny[1]), drawn(student, tiny[1]), atol=1e-4)
 
 
-def test_other_kinds_of_patches_are_refused_by_name(tiny, styled, tmp_path):  # noqa: F811
+def test_other_kinds_of_patches_are_refused_by_name(tiny, styled, tmp_path):
     """A difference of a whole weight, as merges leave it; and a DoRA."""
     from fewstep.host.loading import loras
 
@@ -86,7 +86,7 @@ BIAS = "diffusion_model.out.2.bias"
 
 
 @pytest.fixture(scope="module")
-def merged(tiny, styled):  # noqa: F811
+def merged(tiny, styled):
     """The styled MODEL with differences as merges leave them: of rank 3, and of a bias, which no LoRA holds."""
     generator, weights = torch.Generator().manual_seed(0), tiny[0].model.state_dict()
     out, inside = weights[ATTENTION].shape
@@ -97,7 +97,7 @@ def merged(tiny, styled):  # noqa: F811
     return (model, *styled[1:]), bias
 
 
-def test_what_is_no_lora_goes_in_by_svd_when_that_is_asked_for(merged, tiny, tmp_path):  # noqa: F811
+def test_what_is_no_lora_goes_in_by_svd_when_that_is_asked_for(merged, tiny, tmp_path):
     """The report's error is what is really missing at a rank that holds all else: the bias, of all that changes."""
     from fewstep.host import model_copy
     from fewstep.host.loading import loras
@@ -125,7 +125,7 @@ def test_what_is_no_lora_goes_in_by_svd_when_that_is_asked_for(merged, tiny, tmp
     assert not torch.allclose(drawn(plain, clip), wanted, atol=1e-3)
 
 
-def test_two_merged_models_are_near_at_a_high_rank(tiny):  # noqa: F811
+def test_two_merged_models_are_near_at_a_high_rank(tiny):
     """The host's own merge changes every weight: the error falls with the rank, and what no LoRA holds stays."""
     from fewstep.host.training import patches
 
@@ -140,7 +140,7 @@ def test_two_merged_models_are_near_at_a_high_rank(tiny):  # noqa: F811
     assert 1 > errors[0] > errors[1] > errors[2] > 0 and errors[2] < 0.2
 
 
-def test_a_lora_that_holds_the_task_is_no_start_on_the_task(runs, styled):  # noqa: F811
+def test_a_lora_that_holds_the_task_is_no_start_on_the_task(runs, styled):
     from fewstep.host.training import patches, run
     from fewstep.training.config import TrainConfig
     from safetensors import safe_open
@@ -153,7 +153,7 @@ def test_a_lora_that_holds_the_task_is_no_start_on_the_task(runs, styled):  # no
     patches.check_start(job, {}, "speed.safetensors")
 
 
-def test_another_style_of_the_same_form_is_another_teacher(tiny, styled):  # noqa: F811
+def test_another_style_of_the_same_form_is_another_teacher(tiny, styled):
     from fewstep.host import model_copy
     from fewstep.host.loading import loras
 

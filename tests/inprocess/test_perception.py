@@ -9,6 +9,7 @@ from PIL import Image
 pytest.importorskip("comfy", reason="the embedded host is not installed here")
 pytest.importorskip("torchvision", reason="torchvision is not installed here")
 
+from fewstep.tests.helpers.mask_rcnn import resnet18_file
 from fewstep.training.perception import InstanceCritic, Instances, SaliencyCritic
 from safetensors.torch import save_file
 from torchvision.models import detection
@@ -180,17 +181,6 @@ def test_a_folder_without_any_mask_gets_a_sentence(folder):
         (folder / name).unlink()
     with pytest.raises(ValueError, match="no picture of the folder has a mask. Put name.mask.png"):
         read(folder)
-
-
-def resnet18_file(path, suffix: str):
-    from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
-
-    backbone = resnet_fpn_backbone(backbone_name="resnet18", weights=None, norm_layer=torch.nn.BatchNorm2d)
-    network = detection.MaskRCNN(backbone, 3)
-    tensors = {key: value.half() for key, value in network.state_dict().items() if "num_batches" not in key}
-    file = path / f"small{suffix}"
-    save_file(tensors, file) if suffix == ".safetensors" else torch.save({"model": tensors}, file)
-    return file.name, tensors
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])

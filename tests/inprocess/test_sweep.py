@@ -5,10 +5,8 @@ import torch
 
 pytest.importorskip("comfy", reason="the embedded host is not installed here")
 
-from test_in_host import tiny  # noqa: F401 (a fixture that starts the host's modules)
 
-
-def test_the_numbers_are_those_of_the_pictures(tiny):  # noqa: F811
+def test_the_numbers_are_those_of_the_pictures(tiny):
     from fewstep.nodes import sweep
 
     a, b = torch.zeros(2, 4, 4, 3), torch.ones(2, 4, 4, 3)
@@ -22,7 +20,7 @@ def test_the_numbers_are_those_of_the_pictures(tiny):  # noqa: F811
 
 
 @pytest.mark.parametrize("text, message", [("a, b", "must be numbers"), ("", "1 to 16"), ("99", "-10..10")])
-def test_weights_that_make_no_sense_get_a_sentence(text, message, tiny):  # noqa: F811
+def test_weights_that_make_no_sense_get_a_sentence(text, message, tiny):
     from fewstep.nodes import sweep
 
     with pytest.raises(ValueError, match=message):

@@ -8,7 +8,7 @@ import torch
 from fewstep.tests.helpers import small_models
 from fewstep.training import methods
 from fewstep.training.config import TrainConfig
-from fewstep.training.options import ConsistencyOptions, ScoreMethodOptions, ScoreOptions, TSCDOptions
+from fewstep.training.options import ConsistencyOptions, DMDOptions, ScoreOptions, TSCDOptions
 
 PROMPTS = ("a red apple", "a blue car, a prompt of more tokens than the other")
 SIZE = (64, 96)  # pixels, height and width: latents of 8 x 12
@@ -20,9 +20,7 @@ METHODS = {
     "TSCD": lambda: methods.tscd(
         TSCDOptions(segments=(2,), phase_steps=(2,), distance=(1.0,), adversarial=(0.1,), consistency=JUMP)
     ),
-    "DMD": lambda: methods.dmd(
-        ScoreMethodOptions(score=SCORE, student_every=2, regression_weight=0.5, regression_steps=2)
-    ),
+    "DMD": lambda: methods.dmd(DMDOptions(score=SCORE, student_every=2, regression_weight=0.5, regression_steps=2)),
 }
 
 
@@ -202,7 +200,7 @@ def test_memory_is_estimated_before_a_run(precision, model):
     """Within 15 % of what autograd keeps of a real pass, and less where the blocks are recomputed."""
     from fewstep.host.data import dataset
     from fewstep.host.training import activations, run
-    from test_estimate import really_kept
+    from fewstep.tests.helpers.estimates import really_kept
 
     spec = dataset.DataSpec(PROMPTS, None, *SIZE, 4, 2, 2.0)
     config = TrainConfig(batch_size=3, rank=4, alpha=4.0, precision=precision)

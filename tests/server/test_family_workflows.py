@@ -5,6 +5,7 @@ import json
 import numpy
 import pytest
 from fewstep.tests.helpers import tiny_transformers
+from fewstep.tests.helpers.server_runs import pictures
 from fewstep.tools import family_workflows
 from fewstep.tools.family_workflows import FOLDER, ROWS, UPSTREAM
 from fewstep.tools.ui_format import (
@@ -17,7 +18,6 @@ from fewstep.tools.ui_format import (
     nodes_for,
     options_of,
 )
-from test_host import pictures
 
 FILES = ("ckpt_name", "lora_name", "unet_name", "vae_name", "model_name", "clip_name", "clip_name1", "clip_name2")
 KINDS = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
@@ -73,7 +73,7 @@ def files(host):
 
 
 def test_the_files_are_what_the_table_says():
-    """Otherwise: `python -m tools family_workflows`, then `python -m tools ui_format`."""
+    """Otherwise: `python run.py tool family_workflows`, then `python run.py tool ui_format`."""
     assert {file.stem for file in FOLDER.glob("*.json")} == {row.name for row in ROWS}
     for row in ROWS:
         text = (FOLDER / f"{row.name}.json").read_text(encoding="utf-8")

@@ -7,46 +7,13 @@ from pathlib import Path
 
 import numpy
 import pytest
+from fewstep.tests.helpers.server_runs import API, QUICK, ROOT, SHORT, api, assert_is_a_picture, pictures, read
 from fewstep.tools.ui_format import STOCK_ONLY, api_files, inputs_of, is_forced, is_widget, nodes_for, to_ui, twin_of
 
-ROOT = Path(__file__).resolve().parents[2]
-API = sorted((ROOT / "workflows" / "api").glob("*.json"))
 TWINS = {twin_of(file): file for file in api_files() if file.stem not in STOCK_ONLY}
 
 
-def read(file: Path) -> dict:
-    return json.loads(file.read_text(encoding="utf-8"))
-
-
-def api(name: str, **changes) -> dict:
-    """An API workflow with inputs replaced: api("distil", node_5={"steps": 2})."""
-    workflow = read(ROOT / "workflows" / "api" / f"{name}.json")
-    for key, inputs in changes.items():
-        workflow[key.removeprefix("node_")]["inputs"].update(inputs)
-    return workflow
-
-
-def pictures(client, workflow: dict) -> dict[str, list[numpy.ndarray]]:
-    """{file name prefix: pictures [h, w, 3] in 0..1} of a finished workflow."""
-    found: dict[str, list] = {}
-    for node in client.submit(workflow, timeout=600).values():
-        for image in node.get("images", []):
-            picture = numpy.asarray(client.picture(image).convert("RGB"), dtype=numpy.float32) / 255
-            found.setdefault(image["filename"].rsplit("_", 2)[0], []).append(picture)
-    return found
-
-
-def assert_is_a_picture(picture: numpy.ndarray) -> None:
-    """Not grey, not noise: contrast, and neighbours that are alike."""
-    roughness = numpy.abs(numpy.diff(picture, axis=1)).mean()
-    assert picture.std() > 0.08, f"grey: {picture.std():.3f}"
-    assert roughness < 0.5 * picture.std(), f"noise: {roughness:.3f} of {picture.std():.3f}"
-
-
-QUICK = {"steps": 4, "batch_size": 4, "preview_every": 2}
-SHORT = {file.stem: {"node_3": {"count": 16}, "node_5": QUICK} for file in API if file.stem.startswith("distil_")}
 SHORT["distil_chain"] |= {"node_11": QUICK, "node_20": QUICK}
-SHORT["swiftbrush_merge"] = {"node_3": {"count": 16}, "node_5": QUICK, "node_10": QUICK}
 
 
 def own_sketch(host, left: int) -> dict:

@@ -1,9 +1,9 @@
 """Every source of data through /prompt: a short run each, and what is said about data that cannot be used."""
 
 import pytest
+from fewstep.tests.helpers.image_files import picture, shard
+from fewstep.tests.helpers.server_runs import api
 from fewstep.training.state import RunFolder
-from test_host import api
-from test_pictures import picture, shard
 
 QUICK = {"steps": 2, "batch_size": 2, "preview_every": 2}
 SIZES = ((100, 100), (60, 150), (150, 60), (120, 100))

@@ -5,8 +5,8 @@ import json
 
 import numpy
 import pytest
+from fewstep.tests.helpers.server_runs import ROOT, api, pictures
 from safetensors import safe_open
-from test_host import ROOT, api, pictures
 
 LORA = "fewstep-tiny-sd-lcm-lora.safetensors"
 

@@ -2,7 +2,7 @@
 
 import numpy
 import pytest
-from test_host import QUICK, SHORT, api, assert_is_a_picture, pictures
+from fewstep.tests.helpers.server_runs import QUICK, SHORT, api, assert_is_a_picture, pictures
 
 OURS = {"steps": 4, "denoise": 1.0, "guidance": 2.0, "family": "auto", "allow_partial": False}
 
@@ -53,7 +53,7 @@ def sd2(host) -> str:
     """A random checkpoint of SD2.x's layout that the host's own detection takes for v-prediction."""
     pytest.importorskip("comfy", reason="the embedded host's classes make the small SD2.x")
     from fewstep.tests.helpers import tiny_files
-    from test_in_host_students import random_sd2
+    from fewstep.tests.helpers.tiny_sd2 import random_sd2
 
     tiny_files.write_sd2(host.workdir / "models" / "checkpoints" / "small-sd2.safetensors", random_sd2())
     return "small-sd2.safetensors"

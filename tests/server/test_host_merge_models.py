@@ -2,7 +2,7 @@
 
 import numpy
 import pytest
-from test_host import api, pictures
+from fewstep.tests.helpers.server_runs import api, pictures
 
 
 def picture_at(client, weight: float, **changes) -> numpy.ndarray:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import torch
+from fewstep.tests.helpers.server_runs import QUICK, api, assert_is_a_picture, pictures
 from PIL import Image
-from test_host import QUICK, api, assert_is_a_picture, pictures
 from transformers import CLIPConfig, CLIPModel
 
 

@@ -7,10 +7,10 @@ import numpy
 import pytest
 import torch
 from fewstep.launcher.api import WorkflowError
+from fewstep.tests.helpers.server_runs import QUICK, SHORT, api, assert_is_a_picture, pictures
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
-from test_host import QUICK, SHORT, api, assert_is_a_picture, pictures
 from transformers import CLIPConfig, CLIPModel
 
 PROMPT = "red apple, 3d style"
@@ -59,7 +59,7 @@ def test_a_sum_of_nothing_is_refused(client, files):
 
 def test_masks_beside_the_pictures_join_a_run(client, host):
     """Mask R-CNN with random weights: that it is asked, and of which pictures, is what counts."""
-    from test_perception import resnet18_file
+    from fewstep.tests.helpers.mask_rcnn import resnet18_file
 
     folder, networks = host.workdir / "input" / "masked", host.workdir / "models" / "fewstep_rewards"
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy
 import pytest
+from fewstep.launcher import server
+from fewstep.tests.helpers import hosts
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLERS = ["fewstep_lcm", "fewstep_tcd", "fewstep_ddim", "fewstep_imagine_flash"]
@@ -15,14 +17,9 @@ SCHEDULES = ["fewstep_lcm", "fewstep_trailing", "fewstep_segments"]
 @pytest.fixture(scope="module")
 def listed(tmp_path_factory):
     """A client of a second server, whose environment has the variable."""
-    from fewstep.launcher import server
-
-    options = {"device": os.environ.get("FEWSTEP_TEST_DEVICE", "cpu")}
-    if os.environ.get("COMFYUI_DIR"):
-        options |= {"comfyui": os.environ["COMFYUI_DIR"], "python": os.environ.get("COMFYUI_PYTHON")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FEWSTEP_STOCK_LISTS", "1")
-        with server.host(workdir=tmp_path_factory.mktemp("listed"), **options) as running:
+        with server.host(workdir=tmp_path_factory.mktemp("listed"), **hosts.options()) as running:
             yield running.client()
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from fewstep.tests.helpers.server_runs import QUICK, api
 from safetensors.torch import load_file, save_file
-from test_host import QUICK, api
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "checkpoints"
 WIDTH = 64  # of the tiny base's text encoder, which stands in for SD3's

@@ -4,8 +4,8 @@ import numpy
 import pytest
 import torch
 from fewstep.samplers.guidance_embedding import GuidedTimestep, guidance_embedding
+from fewstep.tests.helpers.server_runs import api, assert_is_a_picture, pictures
 from fewstep.weights.families import models
-from test_host import api, assert_is_a_picture, pictures
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.5, 8.0, 14.0])

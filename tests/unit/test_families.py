@@ -73,12 +73,12 @@ def test_a_family_for_any_number_of_steps_takes_no_number_from_the_name():
 
 def test_exact_sigmas_are_refused_where_they_do_not_belong():
     pytest.importorskip("comfy", reason="the embedded host is not installed here")
-    from fewstep.host.loading import loras
+    from fewstep.host.loading import sampler
     from fewstep.tests.helpers.fake_host import DiscreteSampling, FlowSampling
 
     wan = families.named("Wan 2.1 lightx2v", 4)
-    assert torch.allclose(loras.sigmas_of(FlowSampling(8.0), wan, 4)[1], torch.tensor(0.9375))
+    assert torch.allclose(sampler.sigmas_of(FlowSampling(8.0), wan, 4)[1], torch.tensor(0.9375))
     with pytest.raises(ValueError, match="exact sigmas for 4 steps"):
-        loras.sigmas_of(FlowSampling(), wan, 5)
+        sampler.sigmas_of(FlowSampling(), wan, 5)
     with pytest.raises(ValueError, match="is for a flow model"):
-        loras.sigmas_of(DiscreteSampling(), wan, 4)
+        sampler.sigmas_of(DiscreteSampling(), wan, 4)

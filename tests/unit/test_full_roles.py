@@ -8,19 +8,19 @@ import pytest
 import torch
 from fewstep.samplers.guidance_embedding import GuidedTimestep
 from fewstep.tests.helpers.gaussian import Mixture, Student, examples
+from fewstep.tests.helpers.trainers import CPU, PATH, Net, some_batch
 from fewstep.training import methods
 from fewstep.training.config import TrainConfig
 from fewstep.training.consistency import consistency
 from fewstep.training.data import make_batch
 from fewstep.training.guidance_embedding import GuidanceEmbedding
 from fewstep.training.loop import Trainer
-from fewstep.training.options import ConsistencyOptions, ReconstructionOptions, ScoreOptions
+from fewstep.training.options import ConsistencyOptions, DMDOptions, ReconstructionOptions, ScoreOptions
 from fewstep.training.reconstruction import reconstruction
-from fewstep.training.roles import LoraRoles, ModuleRoles, checkpoint_blocks
+from fewstep.training.roles import LoraRoles, ModuleRoles, checkpoint_blocks, equal_adapters
 from fewstep.training.score import denoising, distribution_matching
 from fewstep.training.state import RunFolder
 from fewstep.training.validation import HeldOut
-from test_training import CPU, PATH, Net, some_batch
 
 TARGETS = ["first", "block.1", "block.3"]
 FREE = {"guidance_min": 1.0, "guidance_max": 3.0}
@@ -31,7 +31,7 @@ def full_roles(wholes=("student", "target"), adapters=("critic",), checkpointed=
     net = Net()
     nets = {role: copy.deepcopy(net) for role in wholes}
     found = {role: (whole, whole.__call__) for role, whole in nets.items()}
-    roles = LoraRoles(net, net.__call__, TARGETS, 4, 4.0, adapters, wholes=found)
+    roles = LoraRoles(net, net.__call__, equal_adapters(TARGETS, 4, 4.0, adapters), wholes=found)
     if checkpointed:
         checkpoint_blocks(roles, [net.block, *(whole.block for whole in nets.values())])
     return roles
@@ -53,7 +53,7 @@ def test_with_the_same_weights_the_loss_is_that_of_loras_at_zero(name, wholes):
     """A fresh copy and a fresh adapter are both the teacher, so every term gives one number for both."""
     torch.manual_seed(0)
     net = Net()
-    loras = LoraRoles(net, net.__call__, TARGETS, 4, 4.0, ("student", "target", "critic"))
+    loras = LoraRoles(net, net.__call__, equal_adapters(TARGETS, 4, 4.0, ("student", "target", "critic")))
     rest = tuple(role for role in ("critic",) if role not in wholes)
     losses = [
         TERMS[name](
@@ -85,7 +85,7 @@ def test_each_role_has_the_gradient_of_its_own_weights_alone():
 
 
 def trainer(folder, steps: int, **hooks) -> Trainer:
-    method = methods.dmd(methods.ScoreMethodOptions(score=ScoreOptions(guidance=2.0), student_every=2))
+    method = methods.dmd(DMDOptions(score=ScoreOptions(guidance=2.0), student_every=2))
     config = TrainConfig(steps=steps, batch_size=8, learning_rate=1e-3, save_every=3, ema_decay=0.9, train="full")
     return Trainer(config, method, full_roles(), PATH, examples(64), RunFolder(folder), CPU, **hooks)
 

@@ -14,21 +14,27 @@ from fewstep.samplers.tcd import sample_tcd
 from fewstep.tests.helpers.fake_host import DiscreteSampling, Model
 from fewstep.tests.helpers.gaussian import Mixture, Student, examples, sd_sigmas, sliced_w2
 from fewstep.training import consistency, distances, methods, score, teacher
-from fewstep.training.batch import END, TIME
+from fewstep.training.batch import DROP, END, TIME
 from fewstep.training.config import TrainConfig
 from fewstep.training.data import make_batch
 from fewstep.training.feedback import feedback
 from fewstep.training.loop import Trainer
-from fewstep.training.on_pictures import with_feedback
+from fewstep.training.method import total
+from fewstep.training.on_images import with_feedback
 from fewstep.training.options import (
+    SWIFTBRUSH_SCORE,
     ConsistencyOptions,
+    DiscriminatorOptions,
+    DMDOptions,
     FeedbackOptions,
     ReconstructionOptions,
-    ScoreMethodOptions,
+    RoleOptions,
     ScoreOptions,
+    SwiftBrushOptions,
     TSCDOptions,
 )
 from fewstep.training.path import Path
+from fewstep.training.rewards import RewardSum
 from fewstep.training.roles import ModuleRoles
 from fewstep.training.rollout import rollout
 from fewstep.training.state import RunFolder
@@ -77,8 +83,8 @@ class AsPoints(torch.nn.Module):
         layers = [torch.nn.Linear(2, 64), torch.nn.SiLU(), torch.nn.Linear(64, 64), torch.nn.SiLU()]
         self.net = torch.nn.Sequential(*layers, torch.nn.Linear(64, 1))
 
-    def forward(self, features):
-        return self.net(features[0].flatten(1))
+    def forward(self, features, told):
+        return [self.net(features[0].flatten(1))]
 
 
 def discriminator() -> AsPoints:
@@ -114,8 +120,8 @@ def test_tscd_over_its_phases_makes_a_one_step_student(tmp_path):
         phase_steps=(150, 150, 300),
         distance=(1.0, 1.0, 1.0),
         adversarial=(0.0, 0.02, 0.02),
-        previous_teacher=True,
-        discriminator_rate=1e-3,
+        previous=True,
+        discriminator=DiscriminatorOptions(rate=1e-3, head_start=0),
         consistency=jump,
     )
     made = trained(methods.tscd(options), tmp_path, 600, ema_decay=0.9)
@@ -162,8 +168,9 @@ def test_fresh_noise_at_the_shifted_level_collapses_to_the_mean(tmp_path):
 
 @pytest.mark.parametrize("name", ["swiftbrush", "dmd"])
 def test_score_matching_on_prompts_alone_beats_the_undistilled_step(name, tmp_path):
-    score = ScoreOptions(weight="vsd" if name == "swiftbrush" else "dmd", guidance=1.0)
-    options = ScoreMethodOptions(score=score, student_every=3, critic_rate=4e-3)
+    kind = DMDOptions if name == "dmd" else SwiftBrushOptions
+    scores = replace(kind().score, guidance=1.0, critic_guidance=1.0)
+    options = replace(kind(), score=scores, student_every=3, critic=RoleOptions(rate=4e-3))
     made = trained(
         getattr(methods, name)(options), tmp_path, 900, prompts_alone(), learning_rate=1e-3, decay="constant"
     )
@@ -193,8 +200,9 @@ class Shift(torch.nn.Module):
 def test_the_adversarial_loss_alone_takes_a_generator_to_the_pictures(features, tmp_path):
     """Pictures 0.3 z + (1, -0.5), the generator starts at 0.3 z."""
     score = ScoreOptions(guidance=1.0, adversarial=1.0, features=features, discriminator_weight=1.0)
-    options = ScoreMethodOptions(score=score, student_every=1, critic_rate=1e-3, discriminator_rate=1e-3)
-    method = methods.dmd(options)
+    heads = DiscriminatorOptions(rate=1e-3, head_start=0)
+    score = replace(score, discriminator=heads)
+    method = methods.dmd(DMDOptions(score=score, student_every=1, critic=RoleOptions(rate=1e-3)))
     noise = torch.randn((4096, 2, 1, 1), generator=torch.Generator().manual_seed(3))
     target = torch.tensor([1.0, -0.5]).view(2, 1, 1)
     roles = ModuleRoles(
@@ -212,12 +220,13 @@ def test_the_adversarial_loss_alone_takes_a_generator_to_the_pictures(features, 
 
 def test_heads_on_the_critic_train_it_too_and_leave_the_student_alone(tmp_path):
     """DMD2: the classification loss reaches the critic's own weights; its turn leaves no gradient on the student."""
-    score = ScoreOptions(guidance=1.0, adversarial=1.0, discriminator_weight=1.0)
-    method = methods.dmd(ScoreMethodOptions(score=score))
+    heads = DiscriminatorOptions(head_start=0)
+    score = ScoreOptions(guidance=1.0, adversarial=1.0, discriminator_weight=1.0, discriminator=heads)
+    method = methods.dmd(DMDOptions(score=score))
     critic_turn = next(turn for turn in method.turns if turn.role == "critic")
-    assert {turn.role for turn in method.turns} == {"student", "critic"} and method.pictures
+    assert {turn.role for turn in method.turns} == {"student", "critic"} and method.images
     roles = ModuleRoles({role: awake(n) for n, role in enumerate(("student", "critic"))}, discriminator(), "critic")
-    ((term, _),) = critic_turn.terms
+    (term,) = critic_turn.terms
     term(roles, PATH, some_batch())[0].backward()
     assert all(p.grad is not None for name, p in roles.parameters("critic").items() if "teacher" not in name)
     assert all(p.grad is None for p in roles.parameters("student").values())
@@ -298,15 +307,47 @@ def test_a_critic_that_is_the_teacher_gives_no_gradient():
     assert (gradient == 0).all()
 
 
-def test_dmd_with_one_step_vsd_weight_and_equal_guidance_is_swiftbrush():
-    options = ScoreMethodOptions(score=ScoreOptions(weight="vsd", guidance=4.5, critic_guidance=4.5), student_every=1)
-    roles, batch = some_roles(), some_batch()
-    losses = []
-    for make in (methods.dmd, methods.swiftbrush):
-        (term, weight), *rest = make(options).turns[0].terms
-        assert not rest and weight == 1
-        losses.append(term(roles, PATH, batch)[0])
-    assert torch.equal(*losses)
+def test_swiftbrush_at_its_defaults_is_the_papers():
+    """Both scores guided by 4.5, the student's gradient s^2 (eps_real - eps_fake), the critic's eps weighted by a_t,
+    turn about; all recomputed here from the published formulas."""
+    method, roles, batch = methods.swiftbrush(SwiftBrushOptions()), some_roles(), some_batch()
+    student, critic = method.turns
+    assert (student.role, student.every, critic.role, critic.every) == ("student", 1, "critic", 1)
+    rates = {role: method.training(role, TrainConfig()) for role in ("student", "critic")}
+    assert rates["critic"][:4] == (1e-3, 64, 128.0, "to_q, to_v") and rates["student"][1:3] == (256, 512.0)
+
+    def eps(role: str, y, t):
+        x0 = [roles(role, y, PATH.sigma(t), cond) for cond in (batch.cond, batch.uncond)]
+        with_text, without = (PATH.eps(y, x, t) for x in x0)
+        return without + 4.5 * (with_text - without)
+
+    x0 = roles("student", PATH.from_paper(batch.noise, batch.clean + 1000), PATH.sigma(batch.clean + 1000), batch.cond)
+    t = 20 + batch.randint(TIME, 961)
+    a, s = (part.view(-1, 1, 1, 1) for part in PATH.coefficients(t))
+    y = PATH.noise(x0, batch.fresh("score"), t)
+    gradient = s**2 * (eps("teacher", y, t) - eps("critic", y, t))
+    (term,) = student.terms
+    loss = term(roles, PATH, batch)[0]
+    assert term.weight == 1 and torch.allclose(loss, 0.5 * gradient.square().mean(), rtol=1e-3)
+
+    t = batch.randint(TIME, 1000)
+    a, noise = PATH.coefficients(t)[0].view(-1, 1, 1, 1), batch.fresh("denoise")
+    y = PATH.noise(x0, noise, t)
+    dropped = batch.uniform[:, DROP] < 0.1
+    cond = {"label": torch.where(dropped[:, None], batch.uncond["label"], batch.cond["label"])}
+    error = a * (PATH.eps(y, roles("critic", y, PATH.sigma(t), cond), t) - noise)
+    assert torch.allclose(critic.terms[0](roles, PATH, batch)[0], error.square().mean(), rtol=1e-3)
+
+
+def test_dmd_under_swiftbrushs_numbers_is_swiftbrush_and_under_its_own_is_not():
+    roles, batch, own = some_roles(), some_batch(), DMDOptions()
+    theirs = replace(own, score=SWIFTBRUSH_SCORE, student_every=1)
+    losses = [
+        [turn.terms[0](roles, PATH, batch)[0] for turn in method.turns]
+        for method in (methods.swiftbrush(SwiftBrushOptions()), methods.dmd(theirs), methods.dmd(own))
+    ]
+    assert torch.equal(torch.stack(losses[0]), torch.stack(losses[1]))
+    assert not torch.isclose(losses[0][0], losses[2][0])
 
 
 def test_the_vsd_gradient_is_the_papers():
@@ -373,7 +414,7 @@ def test_one_network_in_flow_and_vp_coordinates_has_one_trajectory_loss():
 
 def test_the_hinge_leaves_good_pictures_alone_and_fades():
     roles, batch = some_roles(), some_batch(prompts=["a"] * 64)
-    options = FeedbackOptions(alpha=0.5, fade_steps=10)
+    options = FeedbackOptions(timesteps=(999,), alpha=0.5, fade_steps=10)
 
     def loss_at(score: float, step: int = 0):
         batch.step = step
@@ -392,25 +433,25 @@ def test_a_method_on_pictures_says_so_when_there_are_none():
 
 def test_a_sum_of_methods_has_the_terms_of_both():
     first = methods.lcm(ConsistencyOptions(**FREE))
-    second = methods.swiftbrush(ScoreMethodOptions(student_every=1))
-    both = methods.total(first, second, 0.5)
+    second = methods.swiftbrush(SwiftBrushOptions(student_every=1))
+    both = total(first, second, 0.5)
     student, critic = both.turns
-    assert [weight for _, weight in student.terms] == [1.0, 0.5] and critic.role == "critic"
-    assert set(both.roles) == {"student", "target", "critic"} and both.pictures
-    rewarded = with_feedback(second, FeedbackOptions(weight=3.0), lambda pictures, prompts: pictures)
-    assert [weight for _, weight in methods.total(first, rewarded, 0.5).on_pictures] == [1.5]
+    assert [term.weight for term in student.terms] == [1.0, 0.5] and critic.role == "critic"
+    assert set(both.roles) == {"student", "target", "critic"} and both.images
+    rewarded = with_feedback(second, FeedbackOptions(weight=3.0), RewardSum([]))
+    assert [term.weight for term in total(first, rewarded, 0.5).on_images] == [1.5]
 
 
 @pytest.mark.parametrize(
     "kind, options, message",
     [
-        (ReconstructionOptions, {"loss": "lpips"}, "Imagine Flash: loss must be l2 or huber, got 'lpips'"),
+        (ReconstructionOptions, {"loss": "lpips"}, "loss must be l2 or huber, got 'lpips'"),
         (ReconstructionOptions, {"shift": "far"}, "shift must be one of schedule, none, random"),
         (ReconstructionOptions, {"timesteps": (333, 666)}, r"timesteps must fall within 999..0, got \[333, 666\]"),
         (ReconstructionOptions, {"gamma_power": 0.0}, "gamma_power must be positive, got 0.0"),
-        (ScoreOptions, {"features": "student"}, "Score matching: features must be critic or teacher"),
-        (ScoreMethodOptions, {"student_every": 0}, "student_every must be at least 1, got 0"),
-        (FeedbackOptions, {"timesteps": ()}, r"Feedback: timesteps must fall within 999..0, got \[\]"),
+        (ScoreOptions, {"features": "student"}, "features must be critic or teacher"),
+        (DMDOptions, {"student_every": 0}, "student_every must be at least 1, got 0"),
+        (FeedbackOptions, {"timesteps": (9, 99)}, r"timesteps must fall within 999..0, got \[9, 99\]"),
     ],
 )
 def test_impossible_options_are_refused_in_words(kind, options, message):
@@ -419,11 +460,8 @@ def test_impossible_options_are_refused_in_words(kind, options, message):
 
 
 def test_phases_take_turns_without_gap_or_overlap():
-    method = methods.tscd(TSCDOptions(phase_steps=(3, 2, 2, 1), previous_teacher=True))
-    due = [
-        [t.terms[0][0].keywords["options"].segments for t in method.turns if t.role == "student" and t.due(n)]
-        for n in range(10)
-    ]
+    method = methods.tscd(TSCDOptions(phase_steps=(3, 2, 2, 1), previous=True))
+    due = [[t.terms[0].options.segments for t in method.turns if t.role == "student" and t.due(n)] for n in range(10)]
     assert due == [[8], [8], [8], [4], [4], [2], [2], [1], [1], [1]]
     assert method.handovers == (3, 5, 7) and "previous" in method.roles
     plain = methods.tscd(TSCDOptions())

@@ -9,18 +9,18 @@ import sys
 
 import pytest
 import torch
+from fewstep.tests.helpers.trainers import trainer, weights_of
 from fewstep.training import optimizers
 from fewstep.training.config import TrainConfig
 from fewstep.training.state import RunFolder
-from test_training import trainer, weights_of
 from torch import nn
 
 
 class StandIn(torch.optim.Optimizer):
     """Adam with its moments in uint8 and a scale, its count a Python int: the form of bitsandbytes' state."""
 
-    def __init__(self, params, lr, weight_decay=0.0):
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+    def __init__(self, params, lr, betas=(0.9, 0.999), weight_decay=0.0):
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self):

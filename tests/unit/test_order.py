@@ -10,7 +10,7 @@ from fewstep.training import methods
 from fewstep.training.config import TrainConfig
 from fewstep.training.data import Examples, Lazy, make_batch
 from fewstep.training.loop import Trainer
-from fewstep.training.options import ReconstructionOptions, ScoreMethodOptions, ScoreOptions
+from fewstep.training.options import DMDOptions, ReconstructionOptions, ScoreOptions, SwiftBrushOptions
 from fewstep.training.order import Buckets, indices_of
 from fewstep.training.path import Path
 from fewstep.training.roles import ModuleRoles
@@ -111,8 +111,8 @@ def untouchable(data: Examples) -> Examples:
 SCORE = ScoreOptions(timesteps=(999,), guidance=1.0, critic_guidance=1.0)
 WITHOUT_PICTURES = {
     "ImagineFlash": methods.imagine_flash(ReconstructionOptions(guidance=1.0, teacher_steps=1)),
-    "SwiftBrush": methods.swiftbrush(ScoreMethodOptions(score=SCORE, student_every=1)),
-    "DMD": methods.dmd(ScoreMethodOptions(score=SCORE, student_every=1, regression_weight=0.5, regression_steps=2)),
+    "SwiftBrush": methods.swiftbrush(SwiftBrushOptions(score=SCORE, student_every=1)),
+    "DMD": methods.dmd(DMDOptions(score=SCORE, student_every=1, regression_weight=0.5, regression_steps=2)),
 }
 
 
@@ -129,7 +129,7 @@ def test_backward_distillation_never_sees_a_picture(name, tmp_path):
         Trainer(config, WITHOUT_PICTURES[name], roles, path, data, RunFolder(folder), CPU).run()
         return torch.cat([p.detach().flatten() for p in roles.parameters("student").values()])
 
-    assert not WITHOUT_PICTURES[name].pictures
+    assert not WITHOUT_PICTURES[name].images
     data = examples(64)
     none = run(tmp_path / "none", untouchable(data))
     assert torch.equal(run(tmp_path / "some", data), none)

@@ -5,8 +5,9 @@ from dataclasses import asdict
 
 import pytest
 from fewstep.training.config import TrainConfig, check_resume
-from fewstep.training.methods import dmd, imagine_flash, total, tscd
-from fewstep.training.options import ReconstructionOptions, ScoreMethodOptions, ScoreOptions, TSCDOptions
+from fewstep.training.method import total
+from fewstep.training.methods import dmd, imagine_flash, tscd
+from fewstep.training.options import DMDOptions, ReconstructionOptions, RoleOptions, ScoreOptions, TSCDOptions
 
 
 def settings_of(method) -> dict:
@@ -14,7 +15,7 @@ def settings_of(method) -> dict:
 
 
 def score(every=5, critic=1e-4, **options):
-    return dmd(ScoreMethodOptions(score=ScoreOptions(**options), student_every=every, critic_rate=critic))
+    return dmd(DMDOptions(score=ScoreOptions(**options), student_every=every, critic=RoleOptions(rate=critic)))
 
 
 def phases(*adversarial, segments=(2, 1)):

@@ -235,6 +235,17 @@ def test_noise_correction_raises_the_share_of_x0_by_the_papers_arithmetic():
         assert gain.item() == pytest.approx(share, abs=0.002)
 
 
+@pytest.mark.parametrize("cut", [1, 2, 3])
+@pytest.mark.parametrize("inner", [sample_ddim, sample_tcd], ids=["imagine_flash", "wrapped"])
+def test_noise_correction_is_kept_where_the_sigmas_are_split(inner, cut):
+    """A first node of one step ends above 0: there is a rest to go, and it is no single step."""
+    model, sampler = mixture_model(torch.tensor([0, 1, 0, 1])), with_noise_correction(inner)
+    x, sigmas = start(model)
+    whole = sampler(model, x, sigmas, {"seed": SEED})
+    half = sampler(model, x, sigmas[: cut + 1], {"seed": SEED})
+    assert torch.equal(sampler(model, half, sigmas[cut:], {"seed": SEED}), whole)
+
+
 @pytest.mark.parametrize(
     "timesteps, flow, why",
     [

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import random
 import subprocess
 import sys
@@ -10,39 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from fewstep.tests.helpers.streams import MEASURE, hashed, nothing
 from fewstep.weights import io, stream, stream_models
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-
-MEASURE = """
-import sys
-sys.path.insert(0, {root!r})
-import bootstrap
-bootstrap.register()
-from pathlib import Path
-from fewstep.weights import stream_loras, stream_models
-
-def nothing(*_):
-    return {{}}
-
-def anonymous():
-    return int(next(l for l in open("/proc/self/status") if l.startswith("RssAnon")).split()[1])
-
-before, most = anonymous(), [0]
-folder = Path(sys.argv[1])
-kind = {{"loras": stream_loras, "models": stream_models}}[sys.argv[2]]
-kind.interpolate(folder / "a.safetensors", folder / "b.safetensors", 0.3, folder / "c.safetensors", nothing,
-                 on_bytes=lambda *_: most.append(anonymous()))
-print(max(most) - before)
-"""
-
-
-def nothing(*_) -> dict[str, str]:
-    return {}
-
-
-def hashed(*hashes: str) -> dict[str, str]:
-    return {"made": "here", "of": " ".join(hashes)}
 
 
 def files(folder: Path, dtype_a=torch.float32, dtype_b=torch.float32, **extra) -> tuple[Path, Path]:
@@ -183,23 +153,6 @@ def test_cancel_leaves_the_old_file_whole(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         stream_models.interpolate(a, b, 0.5, tmp_path / "c.safetensors", nothing, on_bytes=cancel)
     assert (tmp_path / "c.safetensors").read_text() == "precious" and not list(tmp_path.glob("*.tmp"))
-
-
-@pytest.fixture
-def replaced_when_closed(monkeypatch):
-    """As on Windows: no file that is still open can be replaced."""
-    opened, replace, enter = [], os.replace, stream.Reader.__enter__
-
-    def entered(reader):
-        opened.append(reader)
-        return enter(reader)
-
-    def replacing(source, target):
-        assert len(opened) == 2 and all(reader.file.closed for reader in opened), "a parent is still open"
-        replace(source, target)
-
-    monkeypatch.setattr(stream.Reader, "__enter__", entered)
-    monkeypatch.setattr(os, "replace", replacing)
 
 
 def test_the_target_may_be_a_parent(tmp_path, replaced_when_closed):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from fewstep.tests.helpers.lora_files import SHAPES, dense, lora
+from fewstep.tests.helpers.streams import MEASURE, hashed, nothing
 from fewstep.weights import merge, stream, stream_loras
 from safetensors.torch import load_file, save_file
-from test_merge import SHAPES, dense, lora
-from test_stream import MEASURE, hashed, nothing, replaced_when_closed  # noqa: F401 (a fixture)
 
 
 def stored(folder: Path, **files: dict) -> list[Path]:
@@ -47,7 +47,7 @@ def test_halfway_between_fp16_files_every_factor_is_a_copy(tmp_path):
         assert float(found[f"{name}.alpha"]) == 0.5 * 2.0 / 4 * 8
 
 
-def test_the_target_may_be_a_parent(tmp_path, replaced_when_closed):  # noqa: F811
+def test_the_target_may_be_a_parent(tmp_path, replaced_when_closed):
     one, two = lora(4, 1), lora(4, 2)
     a, b, made = stored(tmp_path, a=one, b=two)
     stream_loras.interpolate(a, b, 0.5, a, nothing)

@@ -1,7 +1,9 @@
 """The architecture, enforced: who may import whom, how large a file and a function may grow, what is never used."""
 
 import ast
+import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,8 +25,12 @@ THIRD_PARTY = {
     "weights": {"torch", "safetensors"},
     "training": {"torch", "peft", "kornia", "bitsandbytes"},
 }
-STANDARD = set(__import__("sys").stdlib_module_names)
+STANDARD = set(sys.stdlib_module_names)
 FILES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+HOST_OWNS = {"torch", "torchvision", "numpy", "transformers", "tokenizers", "PIL"}
+# A choice of the user asks for these, and a sentence names them where they lack.
+OPTIONAL = {"bitsandbytes", "efficientnet_lite_pytorch", "onnx2torch", "ImageReward"}
 CODE = [
     *FILES,
     *(file for room in ("benchmarks", "recipes", "tools") for file in sorted((ROOT / room).rglob("*.py"))),
@@ -96,15 +102,48 @@ def test_the_mathematics_needs_no_host_and_no_heavy_import(package):
         "heavy = {'comfy', 'peft', 'transformers', 'accelerate', 'kornia', 'matplotlib'} & set(sys.modules);"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
-    done = subprocess.run([__import__("sys").executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-def test_requirements_pin_nothing_the_host_owns():
+def test_requirements_are_what_is_imported_and_pin_nothing():
+    """No line without an import, no import without a line; lower bounds only; nothing that the host owns."""
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    wanted = [line for line in lines if line and not line.startswith("#")]
-    assert all(">=" in line and "==" not in line for line in wanted)
-    assert not {line.split(">")[0].strip() for line in wanted} & {"torch", "numpy", "transformers", "torchvision"}
+    wanted = dict(line.split(">=") for line in lines if line and not line.startswith("#"))
+    assert all(re.fullmatch(r"[\d.]+", bound) for bound in wanted.values())
+    shipped = [file for file in FILES if file.relative_to(ROOT).parts[0] != "launcher"]
+    used = {module.split(".")[0] for file in shipped for level, module, _ in imports(file) if level == 0}
+    assert used - STANDARD - HOST_MODULES - HOST_OWNS - OPTIONAL == set(wanted)
+
+
+def test_no_test_imports_another():
+    """What tests share lies in tests/helpers and in the conftests."""
+    for file in TESTS:
+        others = [module for _, module, _ in imports(file) if re.search(r"(^|\.)test_", module)]
+        assert not others, f"{name(file)} imports {others}: move what it needs into tests/helpers"
+
+
+@pytest.mark.parametrize("room", ["unit", "inprocess", "server"])
+def test_the_tests_rooms_need_what_they_say(room):
+    """unit: no host. inprocess: the host's modules in this process. server: a host of its own process."""
+    for file in sorted((ROOT / "tests" / room).glob("test_*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        asking = [node for node in functions if node.name.startswith("test_") or node.decorator_list]
+        asked = {arg.arg for node in asking for arg in node.args.args}
+        starts = bool(asked & {"host", "client", "object_info"})
+        assert starts == (room == "server"), f"{name(file)}: what starts a host lies in tests/server, and nothing else"
+
+
+def test_a_module_has_one_name():
+    """`fewstep.launcher` and never `launcher` too: two copies of a class are two classes."""
+    ours = {"launcher", "samplers", "weights", "training", "benchmarks", "recipes", "tools"}
+    for file in (*CODE, *TESTS):
+        twice = [module for level, module, _ in imports(file) if level == 0 and module.split(".")[0] in ours]
+        assert not twice, f"{name(file)} imports {twice} as if the repository were on the path"
+    code = f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r}); runpy.run_path({str(ROOT / 'run.py')!r}); "
+    code += "import importlib.util, fewstep.launcher.cli; sys.exit(importlib.util.find_spec('launcher') is not None)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT / "docs").returncode == 0
 
 
 def test_committed_weights_are_small():

@@ -12,26 +12,20 @@ from fewstep.samplers.ddim import sample_ddim
 from fewstep.samplers.lcm import sample_lcm
 from fewstep.tests.helpers.fake_host import DiscreteSampling, Model
 from fewstep.tests.helpers.gaussian import Mixture, Student, examples, sd_sigmas, sliced_w2
+from fewstep.tests.helpers.trainers import CPU, OPTIONS, PATH, lora_roles, some_batch, trainer, weights_of
 from fewstep.training import roles as role_module
 from fewstep.training import teacher
-from fewstep.training.batch import Batch
 from fewstep.training.config import TrainConfig
 from fewstep.training.consistency import consistency, jump
 from fewstep.training.data import make_batch
 from fewstep.training.loop import NonFiniteLoss, Trainer
-from fewstep.training.method import Method, Turn
+from fewstep.training.method import Method, Term, Turn
 from fewstep.training.methods import imagine_flash, lcm
 from fewstep.training.options import ConsistencyOptions, ReconstructionOptions
 from fewstep.training.order import indices_of
 from fewstep.training.path import Path
-from fewstep.training.roles import LoraRoles, ModuleRoles, checkpoint_blocks
+from fewstep.training.roles import LoraRoles, ModuleRoles
 from fewstep.training.state import RunFolder
-from torch import nn
-
-CPU = torch.device("cpu")
-PATH = Path(sd_sigmas())
-OPTIONS = {"guidance_min": 1.0, "guidance_max": 1.0}
-
 
 # --- exact teacher ---------------------------------------------------------------------------------------------------
 
@@ -67,10 +61,6 @@ def test_lcm_beats_the_undistilled_sampler_at_every_step_count(tmp_path):
 
 
 # --- coincidences ----------------------------------------------------------------------------------------------------
-
-
-def some_batch(count: int = 16, seed: int = 0, device=CPU) -> Batch:
-    return make_batch(examples(64), seed, 0, count, device)
 
 
 def test_moving_nowhere_changes_nothing_and_moving_to_the_end_gives_x0():
@@ -154,33 +144,11 @@ def test_guidance_is_the_usual_formula_and_one_is_one_pass():
     guided = partial(teacher.guided, roles, "teacher", batch.x0, sigma, batch)
     expected = -1 + 3.0 * (batch.cond["label"].view(-1, 1, 1, 1) + 1)
     assert torch.allclose(guided(torch.full((4,), 3.0)), expected.expand_as(batch.x0).float())
-    guided(torch.ones(4))
+    guided(1.0)
     assert calls == [8, 4]
 
 
 # --- adapters on one base --------------------------------------------------------------------------------------------
-
-
-class Net(nn.Module):
-    """A small convolutional denoiser with a host-like block to checkpoint."""
-
-    def __init__(self):
-        super().__init__()
-        self.first = nn.Conv2d(2, 8, 1)
-        self.block = nn.Sequential(nn.SiLU(), nn.Conv2d(8, 8, 1), nn.SiLU(), nn.Linear(1, 1))
-        self.last = nn.Conv2d(8, 2, 1)
-
-    def forward(self, y, sigma, cond):
-        return self.last(self.block(self.first(y / (1 + sigma.view(-1, 1, 1, 1)))))
-
-
-def lora_roles(names=("student", "target"), checkpointed=False, device=CPU) -> LoraRoles:
-    torch.manual_seed(0)
-    net = Net().to(device)
-    roles = LoraRoles(net, net.__call__, ["first", "block.1", "block.3"], rank=4, alpha=4.0, roles=names)
-    if checkpointed:
-        checkpoint_blocks(roles, [net.block])
-    return roles
 
 
 def wake(roles: LoraRoles, role: str, seed: int) -> None:
@@ -243,19 +211,6 @@ def test_the_average_follows_the_student():
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 
-def trainer(folder, steps: int, seed: int = 0, device=CPU, **options) -> Trainer:
-    roles = lora_roles(options.pop("names", ("student", "target")), device=device)
-    hooks = {key: options.pop(key) for key in ("on_micro", "on_step") if key in options}
-    method = options.pop("method", lcm(ConsistencyOptions(skip=100, **OPTIONS)))
-    settings = {"batch_size": 8, "rank": 4, "alpha": 4.0, "learning_rate": 1e-2, "save_every": 4, "ema_decay": 0.9}
-    config = TrainConfig(steps=steps, seed=seed, **{**settings, **options})
-    return Trainer(config, method, roles, PATH, examples(64), RunFolder(folder), device, **hooks)
-
-
-def weights_of(run: Trainer) -> list[torch.Tensor]:
-    return [p.detach().clone() for role in ("student", "target") for p in run.roles.parameters(role).values()]
-
-
 def test_training_leaves_the_teacher_bit_identical(tmp_path, device):
     run, batch = trainer(tmp_path, 6, device=device), some_batch(4, device=device)
     before = run.roles("teacher", batch.x0, torch.ones(4, device=device), None).clone()
@@ -315,13 +270,14 @@ def test_metrics_after_the_last_saved_state_are_cut(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(tmp_path):
-    def explode(roles, path, batch):
-        loss, logs = consistency(roles, path, batch, ConsistencyOptions(**OPTIONS))
+    def explode(roles, path, batch, options):
+        loss, logs = consistency(roles, path, batch, options)
         explode.calls += 1
         return (loss * float("nan") if explode.calls == 4 else loss), logs
 
     explode.calls = 0
-    method = Method("LCM", ConsistencyOptions(**OPTIONS), (Turn("student", ((explode, 1.0),)),), "lcm", "lcm")
+    options = ConsistencyOptions(**OPTIONS)
+    method = Method("LCM", options, (Turn("student", (Term(explode, options),)),), "lcm", "lcm")
     run = trainer(tmp_path, 10, method=method)
     with pytest.raises(NonFiniteLoss, match="step 4.*lower the learning rate"):
         run.run()
@@ -396,13 +352,13 @@ def test_only_the_newest_states_are_kept(tmp_path):
 def test_a_turn_that_is_not_due_costs_nothing(tmp_path):
     calls = {"student": 0, "critic": 0}
 
-    def count(name, roles, path, batch):
+    def count(roles, path, batch, name):
         calls[name] += 1
         return roles(name, batch.x0, torch.ones(len(batch.x0)), None).square().mean(), {}
 
     turns = (
-        Turn("student", ((partial(count, "student"), 1.0),), every=3),
-        Turn("critic", ((partial(count, "critic"), 1.0),)),
+        Turn("student", (Term(count, "student"),), every=3),
+        Turn("critic", (Term(count, "critic"),)),
     )
     method = Method("two", ConsistencyOptions(), turns, "lcm", "lcm")
     trainer(tmp_path, 6, method=method, ema_decay=0.0, names=("student", "critic")).run()
@@ -483,10 +439,10 @@ def test_samples_do_not_depend_on_how_they_are_batched():
     [
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"batch_size": 0}, "batch_size"),
-        ({"learning_rate": 0.0}, "learning_rate must be positive"),
+        ({"learning_rate": -1e-4}, "learning_rate must be positive"),
         ({"ema_decay": 1.0}, "ema_decay"),
         ({"precision": "int8"}, "fp32, bf16, fp16"),
-        ({"rank": 0}, "rank"),
+        ({"rank": -1}, "rank"),
         ({"alpha": -1.0}, "alpha"),
         ({"decay": "linear"}, "constant or cosine"),
     ],

@@ -2,18 +2,18 @@
 
 import copy
 import json
-from functools import partial
+from dataclasses import replace
 
 import pytest
 import torch
 from fewstep.tests.helpers.gaussian import Mixture, Student, examples, sd_sigmas
 from fewstep.training import methods, watchdog
-from fewstep.training.adversarial import Discriminator, discriminate
+from fewstep.training.adversarial import Discriminator, FakeAndReal, discriminate
 from fewstep.training.config import TrainConfig
 from fewstep.training.consistency import consistency, consistency_pair
 from fewstep.training.loop import NonFiniteLoss, Trainer
-from fewstep.training.method import Method, Turn
-from fewstep.training.options import ConsistencyOptions, ScoreMethodOptions, ScoreOptions
+from fewstep.training.method import Method, Term, Turn
+from fewstep.training.options import ConsistencyOptions, RoleOptions, ScoreOptions, SwiftBrushOptions
 from fewstep.training.path import Path
 from fewstep.training.roles import ModuleRoles
 from fewstep.training.state import RunFolder
@@ -21,6 +21,7 @@ from fewstep.training.state import RunFolder
 CPU = torch.device("cpu")
 PATH = Path(sd_sigmas())
 SCORE = ScoreOptions(weight="vsd", guidance=1.0)
+LORA = replace(SwiftBrushOptions().critic, rate=1e-3)
 
 
 def fresh_student() -> Student:
@@ -53,13 +54,13 @@ def score_roles(dies_at: int) -> ModuleRoles:
 
 def test_a_dead_critic_stops_the_run_and_the_state_before_goes_on(tmp_path):
     """From its 13th turn on the critic's gradient is 0: the state of step 10 is kept, and none of a dead step."""
-    method = methods.swiftbrush(ScoreMethodOptions(score=SCORE, student_every=1))
+    method = methods.swiftbrush(SwiftBrushOptions(score=SCORE, student_every=1, critic=replace(LORA, rate=1e-4)))
     with pytest.raises(
         watchdog.DeadRun, match="critic is dead: for 20 turns up to step 32.*critic_rate.*step 10 is kept"
     ):
         trainer(tmp_path, method, score_roles(dies_at=12), 100).run()
     assert [file.name for file in RunFolder(tmp_path).states()] == ["state-10.safetensors"]
-    other = methods.swiftbrush(ScoreMethodOptions(score=SCORE, student_every=1, critic_rate=2e-3))
+    other = methods.swiftbrush(SwiftBrushOptions(score=SCORE, student_every=1, critic=replace(LORA, rate=2e-3)))
     trainer(tmp_path, other, score_roles(dies_at=1 << 30), 45).run()
     assert [record["step"] for record in RunFolder(tmp_path).metrics()] == list(range(1, 46))
 
@@ -67,14 +68,19 @@ def test_a_dead_critic_stops_the_run_and_the_state_before_goes_on(tmp_path):
 def test_a_critic_that_does_not_follow_stops_the_run(tmp_path):
     """Too slow a critic: the student runs away from it, and the losses are hundreds of times the first ones."""
     options = {"score": SCORE, "student_every": 1}
-    trainer(tmp_path, methods.swiftbrush(ScoreMethodOptions(**options)), score_roles(1 << 30), 22).run()
-    changed = methods.swiftbrush(ScoreMethodOptions(**options, critic_rate=1e-5))
+    trainer(
+        tmp_path,
+        methods.swiftbrush(SwiftBrushOptions(**options, critic=replace(LORA, rate=1e-4))),
+        score_roles(1 << 30),
+        22,
+    ).run()
+    changed = methods.swiftbrush(SwiftBrushOptions(**options, critic=replace(LORA, rate=1e-5)))
     with pytest.raises(watchdog.DeadRun, match="does not follow.*100 times.*raise critic_rate or student_every"):
         trainer(tmp_path, changed, score_roles(1 << 30), 100).run()
     folder = RunFolder(tmp_path)
     stopped, kept = folder.metrics()[-1]["step"], folder.load()[0]
     assert kept <= stopped - watchdog.EXPLODED
-    rescued = methods.swiftbrush(ScoreMethodOptions(score=SCORE, student_every=4, critic_rate=1e-3))
+    rescued = methods.swiftbrush(SwiftBrushOptions(score=SCORE, student_every=4, critic=replace(LORA, rate=1e-3)))
     trainer(tmp_path, rescued, score_roles(1 << 30), kept + 9).run()
     assert sum("loss" in record for record in folder.metrics()[kept:]) in (2, 3)  # one student's turn in four
 
@@ -82,7 +88,7 @@ def test_a_critic_that_does_not_follow_stops_the_run(tmp_path):
 def test_a_critic_that_is_not_a_number_is_named(tmp_path):
     roles = score_roles(1 << 30)
     roles.denoisers["critic"].net[-1].bias.data.fill_(float("nan"))
-    method = methods.swiftbrush(ScoreMethodOptions(score=SCORE, student_every=5))
+    method = methods.swiftbrush(SwiftBrushOptions(score=SCORE, student_every=5))
     with pytest.raises(NonFiniteLoss, match="gradient norm became nan|loss became nan"):
         trainer(tmp_path, method, roles, 5).run()
     critic_first = Method("x", SCORE, method.turns[1:], "lcm", "trailing")
@@ -98,12 +104,11 @@ class Far(Student):
 
 
 def adversarial_method(options: ConsistencyOptions) -> Method:
-    term = partial(discriminate, pair=partial(consistency_pair, options=options), window=10)
     turns = (
-        Turn("student", ((partial(consistency, options=options), 1.0),)),
-        Turn("discriminator", ((term, 1.0),), learning_rate=1e-2),
+        Turn("student", (Term(consistency, options),)),
+        Turn("discriminator", (Term(discriminate, FakeAndReal(consistency_pair, options, 10)),)),
     )
-    return Method("GAN", options, turns, "tcd", "lcm")
+    return Method("GAN", options, turns, "tcd", "lcm", roles_options=(("discriminator", RoleOptions(rate=1e-2)),))
 
 
 def test_a_discriminator_that_wins_outright_stops_the_run(tmp_path):
@@ -111,7 +116,9 @@ def test_a_discriminator_that_wins_outright_stops_the_run(tmp_path):
     options = ConsistencyOptions(**settings, adversarial=0.1)
     torch.manual_seed(0)
     target = fresh_student()
-    roles = ModuleRoles({"teacher": Mixture(), "student": Far(Mixture(), PATH), "target": target}, Discriminator([2]))
+    roles = ModuleRoles(
+        {"teacher": Mixture(), "student": Far(Mixture(), PATH), "target": target}, Discriminator([2], 16)
+    )
     run = trainer(tmp_path, adversarial_method(options), roles, 400, learning_rate=1e-9)
     with pytest.raises(watchdog.DeadRun, match="discriminator has won.*Lower discriminator_rate or the adversarial"):
         run.run()
@@ -132,7 +139,7 @@ def test_a_healthy_adversarial_run_is_left_alone(tmp_path):
     )
     student = fresh_student()
     roles = ModuleRoles(
-        {"teacher": Mixture(), "student": student, "target": copy.deepcopy(student)}, Discriminator([2], 32)
+        {"teacher": Mixture(), "student": student, "target": copy.deepcopy(student)}, Discriminator([2], 16, 32)
     )
     trainer(tmp_path, adversarial_method(options), roles, 120, ema_decay=0.9).run()
     assert RunFolder(tmp_path).states()[-1].name == "state-120.safetensors"

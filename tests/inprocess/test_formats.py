@@ -2,40 +2,9 @@
 
 import pytest
 import torch
+from fewstep.tests.helpers.format_files import RANK, factors
 
 pytest.importorskip("comfy", reason="the embedded host is not installed here")
-
-RANK = 4
-
-
-@pytest.fixture(scope="module")
-def bases(tmp_path_factory):
-    """The tiny base, and a small random model of SDXL's class."""
-    from pathlib import Path
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("COMFYUI_DIR", raising=False)
-        from fewstep.host import headless
-        from test_in_host import random_sdxl
-
-        headless.start(workdir=tmp_path_factory.mktemp("formats"))
-        assets = Path(__file__).resolve().parents[2] / "assets"
-        tiny = headless.load_checkpoint(assets / "checkpoints" / "fewstep-tiny-sd.safetensors")[0]
-        yield {"tiny": tiny, "sdxl": random_sdxl()}
-
-
-def factors(model, rank: int = RANK) -> dict[str, tuple]:
-    """{(host module, diffusers module): (up, down)} for attention, feed-forward, conv and time_emb_proj layers."""
-    from fewstep.host.training import architectures
-
-    generator = torch.Generator().manual_seed(3)
-    names, weights = architectures.lora_names(model), model.model.diffusion_model.state_dict()
-    found = {}
-    for host in architectures.lora_targets(model):
-        shape = weights[f"{host}.weight"].shape
-        up = torch.randn(shape[0], rank, *(1 for _ in shape[2:]), generator=generator) * 0.125
-        found[host, names[host]] = up, torch.randn(rank, *shape[1:], generator=generator) * 0.125
-    return found
 
 
 def kohya(host, diffusers):

@@ -1,0 +1,51 @@
+"""The SAMPLER and SIGMAS that a known few-step file wants."""
+
+import torch
+from torch import Tensor
+
+from ...samplers import schedule
+from ...samplers.registry import SAMPLERS, timesteps_for
+from ...samplers.unit_start import with_unit_start
+from ...weights.families import Settings
+from .. import sampling
+
+
+def sampler_for(model, settings: Settings, steps: int, denoise: float = 1.0) -> tuple:
+    """(SAMPLER, SIGMAS) of a file on the MODEL it was loaded into. ValueError where it has none for these steps.
+
+    A file with a list of its own was trained on pure noise at its first point, also below the top.
+    """
+    sigmas = sigmas_of(model.get_model_object("model_sampling"), settings, steps, denoise)
+    known = SAMPLERS[settings.sampler]
+    own_start = denoise == 1 and str(steps) in settings.timesteps
+    function = with_unit_start(known.function) if own_start else known.function
+    return sampling.as_sampler(function, known.keywords(settings.eta, None)), sigmas
+
+
+def timesteps_of(settings: Settings, steps: int, denoise: float = 1.0) -> list[int]:
+    """The file's own list for this number of steps, where it has one and starts from noise; else its schedule's."""
+    return timesteps_for(settings.schedule, steps, denoise, settings.timesteps.values())
+
+
+def sigmas_of(model_sampling, settings: Settings, steps: int, denoise: float = 1.0) -> Tensor:
+    """SIGMAS of a file: its exact ones where it has them, else those of its timesteps.
+
+    Raises ValueError when exact sigmas are asked for other steps, image to image, or a model that is no flow model.
+    """
+    if not settings.sigmas:
+        return schedule.sigmas_of(model_sampling, timesteps_of(settings, steps, denoise))
+    if not schedule.is_flow(model_sampling):
+        raise ValueError(f"{settings.family} is for a flow model, and this model is none. Load its own base.")
+    if str(steps) not in settings.sigmas or denoise != 1:
+        raise ValueError(
+            f"{settings.family} has exact sigmas for {', '.join(settings.sigmas)} steps at denoise 1, not for {steps} "
+            f"at {denoise:g}. Set these, or choose sigmas with FewStep Schedule."
+        )
+    return torch.tensor(settings.sigmas[str(steps)])
+
+
+def points_of(settings: Settings, steps: int, denoise: float = 1.0) -> str:
+    """Those sigmas or timesteps in words, for a report."""
+    exact = settings.sigmas.get(str(steps))
+    points = exact or timesteps_of(settings, steps, denoise)
+    return f"{'sigmas' if exact else 'timesteps'} {', '.join(f'{point:g}' for point in points)}"
