@@ -1,5 +1,7 @@
 """Progress bars, pictures beside them, and cancel."""
 
+import sys
+
 from comfy import model_management, utils
 from PIL import Image
 
@@ -12,6 +14,14 @@ except ImportError:  # the PyPI host, when it is used in-process
 def preview_callback(model, steps: int):
     """The host's own callback of a sampling loop: progress, preview picture, cancel."""
     return latent_preview.prepare_callback(model, steps)
+
+
+def say(text: str) -> None:
+    """Show a text on the node that runs now, on pages that can (those of 0.3.40 and later)."""
+    server = sys.modules.get("server") or sys.modules.get("comfy.cmd.server")
+    page = getattr(getattr(server, "PromptServer", None), "instance", None)
+    if hasattr(page, "send_progress_text") and page.last_node_id:
+        page.send_progress_text(text, page.last_node_id, page.client_id)
 
 
 def throw_if_cancelled() -> None:

@@ -12,7 +12,6 @@ from . import (
     methods,
     methods_matching,
     methods_on_images,
-    naming,
     reward_networks,
     rewards,
     runs,
@@ -20,6 +19,7 @@ from . import (
     schedule,
     sweep,
     train,
+    wrapper,
 )
 
 tiny_sd.register()
@@ -28,5 +28,5 @@ stock_lists.register()
 
 THEMES = (sample, schedule, load, load_model, merge, merge_models, sweep)
 THEMES += (data, train, methods, methods_matching, methods_on_images, rewards, reward_networks, runs)
-NODE_CLASS_MAPPINGS = {node.__name__: naming.says_its_name(node) for theme in THEMES for node in theme.NODES}
+NODE_CLASS_MAPPINGS = {node.__name__: wrapper.wrapped(node) for theme in THEMES for node in theme.NODES}
 NODE_DISPLAY_NAME_MAPPINGS = {name: node.TITLE for name, node in NODE_CLASS_MAPPINGS.items()}

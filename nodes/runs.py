@@ -4,6 +4,7 @@ from ..host import folders
 from ..training.checks import require
 from ..training.state import RunFolder, step_of
 from . import report
+from .widgets import choice
 
 NO_RUN = "none"
 
@@ -11,9 +12,9 @@ NO_RUN = "none"
 def run_names() -> list[str]:
     """Folders that hold a run, the newest first."""
     root = folders.output_folder() / "fewstep_runs"
-    found = [path.parent for path in root.glob("*/config.json")]
+    found = [path.parent for path in root.rglob("config.json")]  # a run's name may have folders in it
     newest = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
-    return [path.name for path in newest] or [NO_RUN]
+    return [path.relative_to(root).as_posix() for path in newest] or [NO_RUN]
 
 
 class FewStepRuns:
@@ -21,15 +22,21 @@ class FewStepRuns:
     DESCRIPTION = (
         "The training runs on disk: how far each one is. Connect run_name to FewStep Distill to go on with one."
     )
+    SEARCH_ALIASES = ["training runs", "resume", "distillation"]
     CATEGORY = "FewStep/training"
     FUNCTION = "look"
     OUTPUT_NODE = True
     RETURN_TYPES = ("STRING", "STRING", "IMAGE")
     RETURN_NAMES = ("run_name", "report", "loss_image")
+    OUTPUT_TOOLTIPS = (
+        "For FewStep Distill, to go on with it.",
+        "How far it is.",
+        "Loss and gradient norms so far.",
+    )
 
     @classmethod
     def INPUT_TYPES(cls):
-        return {"required": {"run": (run_names(), {"tooltip": "A folder of output/fewstep_runs, the newest first."})}}
+        return {"required": {"run": choice("A folder of output/fewstep_runs, the newest first.", run_names())}}
 
     @classmethod
     def IS_CHANGED(cls, run):
@@ -40,13 +47,13 @@ class FewStepRuns:
     def look(self, run):
         folder = folder_of(run)
         config, metrics, states = folder.read_config(), folder.metrics(), folder.states()
-        require(config is not None, f"FewStepRuns: {run!r} holds no run. Train one with FewStepDistill, then refresh.")
-        require(bool(metrics), f"FewStepRuns: {run!r} has not finished its first step yet.")
+        require(config is not None, f"{run!r} holds no run. Train one with FewStep Distill, then refresh.")
+        require(bool(metrics), f"{run!r} has not finished its first step yet.")
         return run, described(run, config, metrics, states), report.loss_image(metrics)
 
 
 def folder_of(run: str) -> RunFolder:
-    return RunFolder(folders.inside(folders.output_folder() / "fewstep_runs", run, "FewStepRuns: run"))
+    return RunFolder(folders.inside(folders.output_folder() / "fewstep_runs", run, "run"))
 
 
 def described(run: str, config: dict, metrics: list[dict], states: list) -> str:
