@@ -8,6 +8,7 @@ except ImportError:  # the PyPI host, when it is used in-process
     from comfy.cmd import folder_paths
 
 from ..training.prompts import ENDINGS
+from .names import inside  # noqa: F401 (callers look for it here)
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 PROMPTS = ASSETS / "prompts"
@@ -31,14 +32,6 @@ def full_path(kind: str, name: str) -> str | None:
     if name not in names(kind):
         return None
     return folder_paths.get_full_path(kind, name)
-
-
-def inside(folder: Path, name: str, what: str) -> Path:
-    """folder / name, refused when the name leads out of the folder."""
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise ValueError(f"{what} {name!r} leads out of {folder}. Give a name inside it.")
-    return path
 
 
 def input_folder() -> Path:

@@ -47,7 +47,7 @@ class Host:
         """Return a client of the host's HTTP API."""
         from .api import Client
 
-        return Client(self.url, self.log)
+        return Client(self.url, self.log, alive=lambda: self.process.poll() is None)
 
     @property
     def output(self) -> Path:

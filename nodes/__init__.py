@@ -5,6 +5,8 @@ where the user asked for it, our names in the stock KSampler's lists.
 from ..host import folders, stock_lists, tiny_sd
 from . import (
     data,
+    diversity,
+    guidance,
     load,
     load_model,
     merge,
@@ -17,8 +19,10 @@ from . import (
     runs,
     sample,
     schedule,
+    sheets,
     sweep,
     train,
+    two_models,
     wrapper,
 )
 
@@ -26,7 +30,7 @@ tiny_sd.register()
 folders.register_assets()
 stock_lists.register()
 
-THEMES = (sample, schedule, load, load_model, merge, merge_models, sweep)
+THEMES = (sample, schedule, guidance, two_models, diversity, load, load_model, merge, merge_models, sweep, sheets)
 THEMES += (data, train, methods, methods_matching, methods_on_images, rewards, reward_networks, runs)
 NODE_CLASS_MAPPINGS = {node.__name__: wrapper.wrapped(node) for theme in THEMES for node in theme.NODES}
 NODE_DISPLAY_NAME_MAPPINGS = {name: node.TITLE for name, node in NODE_CLASS_MAPPINGS.items()}

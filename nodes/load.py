@@ -3,12 +3,16 @@
 from ..host import folders
 from ..host.loading import loras
 from ..host.loading.sampler import attach, points_of, sampler_for
+from ..host.loading.stock_sampling import with_shift
 from ..weights import bases, families
 from .widgets import DENOISE, choice, link, number, socket, text, whole, yes_no
 from .wrapper import about
 
 LEAST_MATCH = 0.9
 NODE = "FewStepLoadLora"
+AS_FAMILY = "auto: by metadata, then by name. Else: as that family, an N-step one for the N in its name."
+FAMILY = choice(AS_FAMILY, families.NAMES, default=families.AUTO, advanced=True)
+LORA_FILE = link("A name from FewStep Distill, instead of lora_name.")
 PARTIAL = "On: a file of which less than 90 % fits is loaded all the same."
 
 
@@ -16,7 +20,8 @@ class FewStepLoadLora:
     TITLE = "FewStep Load LoRA"
     DESCRIPTION = (
         "Loads a few-step LoRA and returns the sampler, sigmas and cfg it was made for: from its metadata when it was "
-        "trained by FewStep, else by its known name (LCM-LoRA, Hyper-SD, TCD, Lightning, PCM, DMD2)."
+        "trained by FewStep, else by its known name (LCM-LoRA, Hyper-SD, Lightning, Qwen-Image-Lightning, Wan and LTX "
+        "ones and others: every file of the host's official templates)."
     )
     SEARCH_ALIASES = ["lcm", "lcm-lora", "tcd", "hyper-sd", "lightning", "turbo", "pcm", "dmd", "dmd2", "lora loader"]
     CATEGORY = "FewStep/loaders"
@@ -34,7 +39,6 @@ class FewStepLoadLora:
 
     @classmethod
     def INPUT_TYPES(cls):
-        family = "auto: by metadata, then by name. Else: as that family, an N-step one for the N in its name."
         return {
             "required": {
                 "model": socket("MODEL", "The base that the LoRA belongs to."),
@@ -48,8 +52,8 @@ class FewStepLoadLora:
                 "negative_prompt": text(
                     "For the report only: says when it will have no effect.", default="", advanced=True
                 ),
-                "lora_file": link("A name from FewStep Distill, instead of lora_name."),
-                "family": choice(family, families.NAMES, default=families.AUTO, advanced=True),
+                "lora_file": LORA_FILE,
+                "family": FAMILY,
                 "allow_partial": yes_no(PARTIAL, default=False, advanced=True),
             },
         }
@@ -78,10 +82,10 @@ class FewStepLoadLora:
             found = check_match(loras.match(model, clip, tensors), allow_partial, theirs if theirs == ours else None)
             loras.check_shapes(model, tensors)
             patched, patched_clip = loras.apply(model, clip, tensors, strength)
-            patched = attach(patched, settings, strength)
+            patched = attach(with_shift(patched, settings), settings, strength)
             sampler, sigmas = sampler_for(patched, settings, steps, denoise)
         notes = families.advice(settings, steps, strength, negative_prompt)
-        points = points_of(settings, steps, denoise)
+        points = points_of(settings, sigmas, steps, denoise)
         text = report(name, settings, found, points, loras.converted(name, tensors), notes)
         return (patched, patched_clip, sampler, sigmas, settings.cfg, text)
 

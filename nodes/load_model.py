@@ -1,9 +1,8 @@
 """A whole few-step model together with the sampler, sigmas and guidance it was made for."""
 
-import re
-
 from ..host.loading import models, saving
 from ..host.loading.sampler import attach, points_of, sampler_for
+from ..host.loading.stock_sampling import with_shift
 from ..weights import families
 from ..weights.families import models as published
 from .load import PARTIAL
@@ -11,14 +10,15 @@ from .widgets import DENOISE, choice, number, whole, yes_no
 from .wrapper import about
 
 LEAST_MATCH = 0.9
-NAMES = [families.AUTO, *(row.family for row in published.ROWS)]
+NAMES = [families.AUTO, *published.NAMES]
 
 
 class FewStepLoadModel:
     TITLE = "FewStep Load Model"
     DESCRIPTION = (
         "Loads a whole few-step model (checkpoint or U-Net) and returns the sampler, sigmas and cfg it was made for: "
-        "LCM, Hyper-SDXL one step, SDXL-Lightning, DMD2, Turbo, SwiftBrush."
+        "LCM, SDXL-Lightning, DMD2, Turbo, Z-Image-Turbo, FLUX.2 klein, schnell, LTX-2 distilled and others, also "
+        "quantised: every file of the host's official templates."
     )
     SEARCH_ALIASES = [
         "checkpoint loader",
@@ -51,7 +51,7 @@ class FewStepLoadModel:
         family = "auto: by metadata, guidance embedding, then name. Else: as that family, for the N in its name."
         return {
             "required": {
-                "model_name": choice("A .safetensors checkpoint or U-Net.", models.names()),
+                "model_name": choice("A .safetensors checkpoint or diffusion model.", models.names()),
                 "steps": whole(50, "What the file was made for; the report says when it is not.", default=4),
                 "denoise": DENOISE,
                 "guidance": number((1.0, 20.0, 0.5), guidance, default=8.0),
@@ -64,23 +64,18 @@ class FewStepLoadModel:
         with about(model_name):
             header = models.read(model_name)
             settings = settings_of(model_name, header, family, steps)
-            models.check_values(header)
-            model, clip, vae = models.load(header)
-            model = saving.note_file(model, model_name, header.path)
-            found = check_match(models.match(model, header), allow_partial)
-            models.zero(model, found.missing)
+            model, clip, vae, compared = loaded(header, model_name, allow_partial)
             if header.projection is not None:
                 model = models.with_guidance(model, header.projection, guidance)
             if settings.family in published.PREDICTS_X0:
                 model = models.predicting_x0(model)
-            model = attach(model, settings, settings.strength)
+            model = attach(with_shift(model, settings), settings, settings.strength)
             sampler, sigmas = sampler_for(model, settings, steps, denoise)
         lines = [
             f"{model_name}: {settings.family}",
-            f"sampler {settings.sampler}, {points_of(settings, steps, denoise)}",
+            f"sampler {settings.sampler}, {points_of(settings, sigmas, steps, denoise)}",
             f"cfg {settings.cfg:g}" + (f", guidance {guidance:g}" if header.projection is not None else ""),
-            f"{len(found.matched)} tensors matched, {len(found.missing) + len(found.unknown)} not",
-            *warnings(found),
+            *compared,
             *(
                 f"The file has no {part}: load one beside it."
                 for part, out in (("CLIP", clip), ("VAE", vae))
@@ -92,6 +87,20 @@ class FewStepLoadModel:
         return (model, clip, vae, sampler, sigmas, settings.cfg, "\n".join(lines))
 
 
+def loaded(header: models.Header, name: str, allow_partial: bool) -> tuple:
+    """(MODEL, CLIP, VAE, lines on what was compared): a U-Net's weights are checked, other networks are the host's."""
+    if header.is_u_net:
+        models.check_values(header)
+    model, clip, vae = models.load(header)
+    model = saving.note_file(model, name, header.path)
+    if not header.is_u_net:
+        return model, clip, vae, ["loaded as the stock loaders do; its weights were not compared with the network"]
+    found = check_match(models.match(model, header), allow_partial)
+    models.zero(model, found.missing)
+    counts = f"{len(found.matched)} tensors matched, {len(found.missing) + len(found.unknown)} not"
+    return model, clip, vae, [counts, *warnings(found)]
+
+
 def settings_of(name: str, header, family: str, steps: int) -> families.Settings:
     """The user's choice, else by metadata, the guidance projection, and the name."""
     if family != families.AUTO:
@@ -101,16 +110,15 @@ def settings_of(name: str, header, family: str, steps: int) -> families.Settings
         return found
     if header.projection is not None:
         return published.named(published.LCM, steps)
-    for row in published.ROWS:
-        hit = re.search(row.pattern, name.replace("\\", "/").lower())
-        if hit and row.family == published.LCM:
-            raise ValueError(
-                "is named like an LCM model but has no guidance embedding (time_embedding.cond_proj.weight). Get the "
-                "author's file, or choose its family."
-            )
-        if hit:
-            return row.make(int(hit[1]) if hit.re.groups else 0)
-    raise ValueError("has no FewStep metadata and no known name, so its sampler cannot be told. Choose its family.")
+    hit = published.found(name)
+    if hit is None:
+        raise ValueError("has no FewStep metadata and no known name, so its sampler cannot be told. Choose its family.")
+    if hit[0].family == published.LCM:
+        raise ValueError(
+            "is named like an LCM model but has no guidance embedding (time_embedding.cond_proj.weight). Get the "
+            "author's file, or choose its family."
+        )
+    return hit[1]
 
 
 def check_match(found: models.Match, allow_partial: bool) -> models.Match:

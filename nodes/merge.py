@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 
 from ..host import folders
 from ..host.loading import loras, merging, saving
+from ..host.names import plain_name
 from ..training.checks import require
 from ..weights import families, io, merge, stream_models
 from .load import settings_of
@@ -64,7 +65,7 @@ def weighted(node: str, parts: list[tuple[str, float]], rank: int, formula: str)
 def sampling_of(known: Iterable[tuple[families.Settings | None, float]]) -> dict:
     """{"sampling": the first known settings among the files that count}, or nothing."""
     settings = next((found for found, weight in known if found and weight), None)
-    return {"sampling": asdict(settings)} if settings else {}
+    return {"sampling": families.as_dict(settings)} if settings else {}
 
 
 def report(formula: str, parts: list, merged: dict, rank: int, error: float) -> str:
@@ -76,13 +77,6 @@ def report(formula: str, parts: list, merged: dict, rank: int, error: float) -> 
 def counted(modules: Iterable) -> str:
     ranks = [module.rank for module in modules]
     return f"{len(ranks)} modules of rank {min(ranks)}-{max(ranks)}" if ranks else "nothing: every weight is 0"
-
-
-def plain_name(name: str) -> str:
-    """A file's name without folder and ending. Raises ValueError for anything else."""
-    plain = bool(name.strip(". ")) and not set(name) & set('/\\:*?"<>|')
-    require(plain, f"name {name!r} is no file name. Give one without folders and special signs.")
-    return name.strip()
 
 
 def parsed(recipe: str) -> dict:
@@ -184,7 +178,7 @@ class FewStepSaveLora:
         }
 
     def save(self, lora, name, dtype, overwrite, recipe=""):
-        title = plain_name(name)
+        title = plain_name(name, "name")
         require(
             bool(lora),
             "lora holds no weights. A whole student is a file already, and a merge needs a weight that is not 0.",
@@ -235,7 +229,7 @@ class FewStepInterpolateLoraFiles:
 
     def merge(self, lora_a, lora_b, weight, name, dtype, overwrite, file_a="", file_b=""):
         node, pair, weights = "FewStepInterpolateLoraFiles", (file_a or lora_a, file_b or lora_b), (weight, 1 - weight)
-        title = plain_name(name)
+        title = plain_name(name, "name")
         extra = sampling_of((settings_of(found, loras.metadata(found, node)), w) for found, w in zip(pair, weights))
         listed, modules = merging.interpolate_lora_files(
             *pair, weight, title, DTYPES.get(dtype), overwrite, extra, node

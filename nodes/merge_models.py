@@ -4,7 +4,8 @@ import json
 
 from ..host import model_copy
 from ..host.loading import merging, models, saving
-from .merge import DTYPES, LAMBDA, WEIGHT, parsed, plain_name
+from ..host.names import plain_name
+from .merge import DTYPES, LAMBDA, WEIGHT, parsed
 from .widgets import NAME, OVERWRITE, choice, link, number, socket, yes_no
 
 AS_LOADED = "as loaded"
@@ -83,7 +84,7 @@ class FewStepSaveModel:
         }
 
     def save(self, model, name, overwrite, clip=None, vae=None, recipe="", dtype=AS_LOADED):
-        title = plain_name(name)
+        title = plain_name(name, "name")
         metadata = {"modelspec.title": title, "modelspec.implementation": "FewStep"}
         metadata["fewstep.base"] = model_copy.fingerprint(model)
         if found := parsed(recipe):
@@ -121,7 +122,7 @@ class FewStepInterpolateFiles:
 
     def merge(self, checkpoint_a, checkpoint_b, weight, name, keep_others, overwrite):
         node = "FewStepInterpolateFiles"
-        title = plain_name(name)
+        title = plain_name(name, "name")
         return (merging.interpolate_files(checkpoint_a, checkpoint_b, weight, title, keep_others, overwrite, node),)
 
 

@@ -52,6 +52,7 @@ def summary(result, method, config) -> str:
             f"sample it with {method.sampler} on the {method.schedule} schedule, {steps_of(method)}, cfg 1",
             f"expected beforehand: {result.estimate}",
             *([f"the model's own patches are in it to a relative error of {result.error:.3g}"] if result.error else []),
+            *result.notes,
         ]
     )
 

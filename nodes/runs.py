@@ -1,6 +1,7 @@
 """The training runs on disk."""
 
 from ..host import folders
+from ..host.names import is_plain, plain_name
 from ..training.checks import require
 from ..training.state import RunFolder, step_of
 from . import report
@@ -12,9 +13,9 @@ NO_RUN = "none"
 def run_names() -> list[str]:
     """Folders that hold a run, the newest first."""
     root = folders.output_folder() / "fewstep_runs"
-    found = [path.parent for path in root.rglob("config.json")]  # a run's name may have folders in it
+    found = [path.parent for path in root.glob("*/config.json") if is_plain(path.parent.name)]
     newest = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
-    return [path.relative_to(root).as_posix() for path in newest] or [NO_RUN]
+    return [path.name for path in newest] or [NO_RUN]
 
 
 class FewStepRuns:
@@ -49,14 +50,15 @@ class FewStepRuns:
         config, metrics, states = folder.read_config(), folder.metrics(), folder.states()
         require(config is not None, f"{run!r} holds no run. Train one with FewStep Distill, then refresh.")
         require(bool(metrics), f"{run!r} has not finished its first step yet.")
-        return run, described(run, config, metrics, states), report.loss_image(metrics)
+        return run, described(run, config, metrics, states, folder.notes()), report.loss_image(metrics)
 
 
 def folder_of(run: str) -> RunFolder:
-    return RunFolder(folders.inside(folders.output_folder() / "fewstep_runs", run, "run"))
+    name = plain_name(run, "run")
+    return RunFolder(folders.inside(folders.output_folder() / "fewstep_runs", name, "run"))
 
 
-def described(run: str, config: dict, metrics: list[dict], states: list) -> str:
+def described(run: str, config: dict, metrics: list[dict], states: list, notes: list[str]) -> str:
     losses = [record["loss"] for record in metrics if "loss" in record]
     seconds = sum(record["seconds"] for record in metrics)
     saved = step_of(states[-1]) if states else 0
@@ -66,6 +68,7 @@ def described(run: str, config: dict, metrics: list[dict], states: list) -> str:
             f"saved up to step {saved}; {seconds / len(metrics):.2f} s a step",
             f"loss {losses[0]:.5f} -> {report.smooth(losses)[-1]:.5f} (running mean)",
             f"batch {config['batch_size']} x {config['accumulate']}, rank {config['rank']}, seed {config['seed']}",
+            *notes,
         ]
     )
 

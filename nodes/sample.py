@@ -4,11 +4,13 @@ from dataclasses import replace
 
 from ..host import sampling
 from ..host.loading.sampler import attached, points_of, sampler_for
+from ..samplers.guidance import scales_of
 from ..samplers.imagine_flash import with_noise_correction
 from ..samplers.registry import SAMPLERS
 from ..samplers.unit_start import with_unit_start
 from ..weights import families
-from .widgets import AUTO, DENOISE, NEGATIVE, POSITIVE, choice, number, seed, socket, whole, yes_no
+from .guidance import BY_STEP
+from .widgets import AUTO, DENOISE, NEGATIVE, POSITIVE, choice, number, seed, socket, text, whole, yes_no
 
 WHICH = (
     "lcm: LCM, LCM-LoRA. tcd: TCD, unified Hyper-SD. ddim: Hyper-SD N-step, Lightning, PCM. imagine_flash: ddim with "
@@ -87,15 +89,19 @@ class FewStepKSampler:
                 "negative": NEGATIVE,
                 "latent_image": socket("LATENT", "An empty one, or the start of image to image. Masks are kept."),
                 "denoise": DENOISE,
-            }
+            },
+            "optional": {"cfg_by_step": text(f"Instead of cfg, if not empty. {BY_STEP}", default="", advanced=True)},
         }
 
-    def sample(self, model, seed, steps, cfg, sampler_name, eta, positive, negative, latent_image, denoise):
+    def sample(
+        self, model, seed, steps, cfg, sampler_name, eta, positive, negative, latent_image, denoise, cfg_by_step=""
+    ):
         settings, notes = settings_for(model, sampler_name, eta, steps, cfg)
-        guidance = cfg or settings.cfg
+        scales = scales_of(cfg_by_step) if cfg_by_step.strip() else cfg or settings.cfg
         sampler, sigmas = sampler_for(model, settings, steps, denoise, latent_image.get("batch_index"))
-        latent = sampling.sample_custom(model, seed, guidance, positive, negative, sampler, sigmas, latent_image)
-        how = f"{settings.family}: {settings.sampler}, {points_of(settings, steps, denoise)}, cfg {guidance:g}"
+        latent = sampling.sample_custom(model, seed, scales, positive, negative, sampler, sigmas, latent_image)
+        said = cfg_by_step.strip() or f"{scales:g}"
+        how = f"{settings.family}: {settings.sampler}, {points_of(settings, sigmas, steps, denoise)}, cfg {said}"
         return latent, "\n".join([how, *(f"Note: {note}" for note in notes)])
 
 

@@ -4,7 +4,9 @@ import torch
 
 from ..host import folders
 from ..host.loading.sampler import attach
+from ..host.names import plain_name
 from ..host.training import export, run
+from ..host.training.job import Job
 from ..training.checks import choices, require
 from ..training.config import TrainConfig
 from . import report
@@ -92,6 +94,10 @@ class FewStepDistill:
     def INPUT_TYPES(cls):
         half = "Of the forward pass; LoRA weights stay fp32. auto: fp32 without CUDA, else as the model: fp16 or bf16."
         start = "The student starts from it, not from the model. Its rank may not exceed rank."
+        back = (
+            "-1: go on from the newest saved step. Else from this saved one, 0 from the start; what came later is kept "
+            "in the run's set-aside folder. Set it back to -1 afterwards."
+        )
         again = "Go on with a run of this name. Off: refuse when there is one."
         config = TrainConfig()
         return {
@@ -113,6 +119,7 @@ class FewStepDistill:
                 "precision": choice(half, [AUTO, *choices(TrainConfig, "precision")], default=AUTO, advanced=True),
                 **of(config, **OTHERS),
                 "resume": yes_no(again, default=True, advanced=True),
+                "resume_step": whole(10000000, back, -1, default=-1, advanced=True),
             },
         }
 
@@ -128,6 +135,7 @@ class FewStepDistill:
         preview_prompts="",
         precision=AUTO,
         resume=True,
+        resume_step=-1,
         start_lora="none",
         start_file="",
         start_model=None,
@@ -138,7 +146,7 @@ class FewStepDistill:
         check_run(run_name, method, config, resume)
         prompts = [line.strip() for line in preview_prompts.splitlines() if line.strip()][:8]
         start = start_file or ("" if start_lora == "none" else start_lora)
-        job = run.Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start, start_model)
+        job = Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start, start_model, resume_step)
         result = run.distil(job)
         losses = [record["loss"] for record in result.metrics if "loss" in record]
         text = report.summary(result, method, config)
@@ -156,10 +164,8 @@ def precision_for(model) -> str:
 
 def check_run(run_name: str, method, config: TrainConfig, resume: bool) -> None:
     """Refuse before anything is allocated."""
-    require(bool(run_name.strip(". ")), "run_name is empty. It names the run folder and the LoRA file.")
-    special = sorted(set(run_name) & set(':*?"<>|'))
-    require(not special, f"run_name {run_name!r} has {' '.join(special)}, which no file may have.")
-    folder = folders.inside(folders.output_folder() / "fewstep_runs", run_name.strip(), "run_name")
+    name = plain_name(run_name, "run_name")
+    folder = folders.inside(folders.output_folder() / "fewstep_runs", name, "run_name")
     require(
         resume or not (folder / "config.json").exists(),
         f"a run named {run_name!r} exists. Turn resume on to go on with it, or choose another name.",

@@ -19,7 +19,7 @@ from .data import Examples, make_batch
 from .method import Method, Turn
 from .path import Path
 from .roles import update_average
-from .watchdog import RATES, DeadRun, Watch
+from .watchdog import RATES, DeadRun, Watch, way_back
 
 
 class NonFiniteLoss(RuntimeError):
@@ -69,13 +69,16 @@ class Trainer:
                 watch.see(record)
                 self.on_step(self.step, record)
                 if self.step // every > saved // every and not watch.worried:
-                    saved = self.save()
+                    saved = self.save(watch.protected)
+        except NonFiniteLoss as error:
+            watch.shaken = True
+            raise NonFiniteLoss(f"{error} {way_back(self.folder.steps(), watch.sound)}") from None
         except DeadRun as error:
             kept, saved = f"The state of step {saved} is kept" if saved else "No state was due before it", self.step
             raise DeadRun(f"{error} {kept}: set these and resume, or choose another run name.") from None
         finally:
             if self.step > saved:
-                self.save()
+                self.save(watch.protected)
 
     def resume(self) -> None:
         settings = {**self.source, **self.method.recipe(), **asdict(self.config)}
@@ -96,9 +99,10 @@ class Trainer:
         previous = {"previous": self.roles.parameters("previous")} if self.method.handovers else {}
         return {**self.parameters, **average, **previous}
 
-    def save(self) -> int:
+    def save(self, protected: int = 0) -> int:
         scaler = {f"scaler.{name}": torch.tensor(value) for name, value in self.scaler.state_dict().items()}
-        self.folder.save(self.step, {**states.pack(self.kept(), self.optimizers), **scaler}, self.config.keep_last)
+        tensors = {**states.pack(self.kept(), self.optimizers), **scaler}
+        self.folder.save(self.step, tensors, self.config.keep_last, protected)
         return self.step
 
     def train_step(self) -> dict:

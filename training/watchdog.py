@@ -6,6 +6,7 @@ student no gradient), and a single healthy turn starts the count anew.
 """
 
 import logging
+from collections import deque
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -16,6 +17,8 @@ FIRST = 20  # how many losses that median is of
 IDLE = 50  # student's turns in a row in which no image was below a reward's alpha
 WON = 100  # discriminator's turns in a row in which it tells apart at least this share of its logits
 WON_ACCURACY = 0.999
+USUAL = 100  # a loss is of the usual size within ...
+UNSOUND = 30.0  # ... this multiple of the median of so many before it
 
 RATES = {"student": "learning_rate", "critic": "critic_rate", "discriminator": "discriminator_rate"}
 
@@ -34,6 +37,9 @@ class Watch:
     first: dict[str, list[float]] = field(default_factory=dict)  # the first losses of each role
     last: dict[str, float] = field(default_factory=dict)
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    usual: dict[str, deque] = field(default_factory=dict)  # the recent losses of each role that were sound
+    sound: int = 0  # the newest step whose weights gave every role a loss of the usual size
+    shaken: bool = False  # the last loss was not
     idle: int = 0  # student's turns since a reward's hinge was last active
 
     @classmethod
@@ -41,6 +47,7 @@ class Watch:
         """With the first losses of a run that goes on."""
         watch = cls()
         for record in metrics:
+            watch.vouch(record)
             for role, loss in losses_of(record).items():
                 watch.remember(role, loss)
         return watch
@@ -55,8 +62,27 @@ class Watch:
         if len(self.first.setdefault(role, [])) < FIRST:
             self.first[role].append(loss)
 
+    def vouch(self, record: dict) -> None:
+        """A step's losses are those of the weights before it: of the usual size, they say that these were sound."""
+        self.shaken = False
+        for role, loss in losses_of(record).items():
+            usual = self.usual.setdefault(role, deque(maxlen=USUAL))
+            limit = UNSOUND * median(usual) if usual else 0.0
+            if limit and abs(loss) > limit:
+                self.shaken = True
+            else:
+                usual.append(abs(loss))
+        if not self.shaken:
+            self.sound = record["step"] - 1
+
+    @property
+    def protected(self) -> int:
+        """The step up to which a saved state must not be dropped: the newest that was sound, once one was not."""
+        return self.sound if self.shaken else 0
+
     def see(self, record: dict) -> None:
         """Raises DeadRun, with a sentence, when a limit is reached."""
+        self.vouch(record)
         for role, loss in losses_of(record).items():
             silent = record[f"{role}_gradient"] == 0 or loss == self.last.get(role)
             reference = self.first.get(role, [])
@@ -81,10 +107,18 @@ class Watch:
             raise DeadRun(sentence(role, what, limit, record))
 
 
+def way_back(saved: list[int], sound: int) -> str:
+    """Which saved step to go back to when the newest is spoilt: the last whose weights still gave usual losses."""
+    step = max((one for one in saved if one <= sound), default=0)
+    where = f"step {step}, the last saved one that was sound" if step else "step 0, its start: no saved step is sound"
+    return f"If that happens again at once, the kept state is spoilt already: set resume_step to go back to {where}."
+
+
 def losses_of(record: dict) -> dict[str, float]:
     """{role: its loss} of those that had their turn in this step."""
     roles = [key.removesuffix("_gradient") for key in record if key.endswith("_gradient")]
-    return {role: record["loss" if role == "student" else f"{role}_loss"] for role in roles}
+    names = {role: "loss" if role == "student" else f"{role}_loss" for role in roles}
+    return {role: record[name] for role, name in names.items() if name in record}
 
 
 def idle_sentence(turns: int, record: dict) -> str:

@@ -1,11 +1,12 @@
-"""safetensors in and out: metadata strings, atomic writes, sentences for broken files."""
+"""Files written whole or not at all, and safetensors in and out with sentences for broken ones."""
 
+import errno
 import hashlib
 import json
 import os
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -21,20 +22,76 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises OSError with the path when the disk refuses.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
         readable_by = temporary.stat().st_mode  # as the user's umask says; the library writes for the owner alone
         yield temporary
         temporary.chmod(readable_by)
+        sync(temporary)  # before the rename: after a power cut there is the old file or the new one, never half of it
         os.replace(temporary, path)
+        sync_folder(path.parent)
     except (OSError, SafetensorError) as error:
-        busy = isinstance(error, PermissionError)
-        remedy = "close what uses the file, or take another name" if busy else "free some disk and try again"
-        raise OSError(f"{path} could not be written: {error}. Nothing was changed; {remedy}.") from error
+        raise unwritten(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what is wrong with the disk was said above; the next start sweeps
+            temporary.unlink(missing_ok=True)
+
+
+def unwritten(path: Path, error: Exception) -> OSError:
+    """Why a file could not be written, and what to do. It names no folder above the file's own: workflows show it."""
+    why = getattr(error, "strerror", None) or str(error)
+    remedy = {
+        errno.EACCES: "close what uses the file, allow writing there, or take another name",
+        errno.EROFS: "its disk is read-only: choose another output folder for the host",
+        errno.ENAMETOOLONG: "take a shorter name",
+    }.get(getattr(error, "errno", None), "free some disk and try again")
+    return OSError(f"{path.parent.name}/{path.name} could not be written: {why}. Nothing was changed; {remedy}.")
+
+
+def append(path: Path, text: str) -> None:
+    """Add to a text file. Raises OSError with its name when the disk refuses."""
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise unwritten(path, error) from error
+
+
+def sync(path: Path) -> None:
+    """Until the disk has the file's bytes."""
+    with open(path, "r+b") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Until the disk has the folder's names. Windows cannot; some network disks refuse, and do it by themselves."""
+    if os.name == "nt":
+        return
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(place)
+    finally:
+        os.close(place)
+
+
+def sweep(folder: Path, name: str = "") -> list[str]:
+    """Remove what killed processes left of files they were writing: of `name` alone, or of all. Gives their names.
+
+    For whoever alone writes such files now: the holder of a run's lock.
+    """
+    found = [path for path in folder.glob("*.tmp") if path.name.startswith(name) and path.is_file()]
+    for path in found:
+        path.unlink(missing_ok=True)
+    return [path.name for path in found]
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text file, whole or not at all. Raises OSError with the path when the disk refuses."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def save(tensors: dict[str, Tensor], path: str | os.PathLike, metadata: dict[str, str]) -> None:

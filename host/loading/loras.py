@@ -6,25 +6,8 @@ from pathlib import Path
 from torch import Tensor
 
 from ...weights import bases, checks, io, keys, peft_alpha, sizes, stream
-from .. import folders, model_copy
-
-BASES = {  # by the host's own classes of models; a subclass not named here counts as its parent
-    "FewStepTinySD": bases.TINY,
-    "SD15": "SD1.5",
-    "SD20": "SD2.x",
-    "SDXLRefiner": "the SDXL refiner",
-    "SSD1B": "SSD-1B",
-    "Segmind_Vega": "Segmind Vega",
-    "KOALA_700M": "KOALA",
-    "KOALA_1B": "KOALA",
-    "SDXL": "SDXL",
-    "SD3": "SD3",
-    "Flux": "Flux",
-    "WAN21_T2V": "Wan",
-    "QwenImage": "Qwen-Image",
-    "LTXAV": "LTX-2",
-    "LTXV": "LTX-Video",
-}
+from .. import architectures, folders, model_copy
+from ..sockets import Model
 
 
 @dataclass(frozen=True)
@@ -86,16 +69,10 @@ def sha256(name: str) -> str:
     return io.sha256(folders.full_path("loras", name))
 
 
-def model_context(model) -> int | None:
-    """Width of the text context the model reads."""
-    return model.model.model_config.unet_config.get("context_dim")
-
-
-def base_of(model) -> str | None:
+def base_of(model: Model) -> str | None:
     """The model's base by the name that `weights.bases` gives it; None where the host has a class of its own for it."""
-    classes = (kind.__name__ for kind in type(model.model.model_config).__mro__)
-    known = next((BASES[name] for name in classes if name in BASES), None)
-    return known or bases.BY_CONTEXT.get(model_context(model))
+    row = architectures.find(model)
+    return row and row.base
 
 
 def network_map(model) -> dict:

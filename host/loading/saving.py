@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from ...weights import io, stream_models
-from .. import folders, model_copy
+from .. import folders, model_copy, names
 from . import models
 
 ORIGIN = "fewstep_file"  # in model_options, which the host copies from clone to clone
@@ -22,8 +22,8 @@ class NoVae:
 
 def new_file(kind: str, name: str, overwrite: bool, node: str) -> tuple[str, Path]:
     """(the name that the loaders list it by, its path) of a new file in the `fewstep` folder of a kind of models."""
-    listed = str(Path("fewstep") / f"{name}.safetensors")
-    path = folders.inside(folders.own_folder(kind), listed, f"{node}: name")
+    listed = str(Path("fewstep") / f"{names.plain_name(name, f'{node}: name')}.safetensors")
+    path = names.inside(folders.own_folder(kind), listed, f"{node}: name")
     if path.exists() and not overwrite:
         raise ValueError(f'{node}: "{listed}" exists already. Choose another name, or turn overwrite on.')
     return listed, path

@@ -69,7 +69,7 @@ def test_the_student_hears_in_training_what_the_loaded_file_hears(tiny, tmp_path
     run(tiny, tmp_path, OTHERS["embedded"](), learning_rate=1e-3, steps=2, ema_decay=0.0)
     _, tensors = RunFolder(tmp_path / "output" / "fewstep_runs" / "full").load()
     copy = model_copy.TrainingCopy(tiny[0])
-    told = roles.embed_guidance(copy.net, copy.denoise, 1.0, None)
+    told = roles.embed_guidance(copy.net, "time_embed.0", copy.denoise, 1.0, None)
     with torch.inference_mode(False), torch.no_grad():
         for name, parameter in copy.net.named_parameters():
             parameter.copy_(tensors[f"role.student.{name}"])

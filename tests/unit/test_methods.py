@@ -120,7 +120,7 @@ def test_tscd_over_its_phases_makes_a_one_step_student(tmp_path):
         phase_steps=(150, 150, 300),
         distance=(1.0, 1.0, 1.0),
         adversarial=(0.0, 0.02, 0.02),
-        previous=True,
+        previous_teacher=True,
         discriminator=DiscriminatorOptions(rate=1e-3, head_start=0),
         consistency=jump,
     )
@@ -460,7 +460,7 @@ def test_impossible_options_are_refused_in_words(kind, options, message):
 
 
 def test_phases_take_turns_without_gap_or_overlap():
-    method = methods.tscd(TSCDOptions(phase_steps=(3, 2, 2, 1), previous=True))
+    method = methods.tscd(TSCDOptions(phase_steps=(3, 2, 2, 1), previous_teacher=True))
     due = [[t.terms[0].options.segments for t in method.turns if t.role == "student" and t.due(n)] for n in range(10)]
     assert due == [[8], [8], [8], [4], [4], [2], [2], [1], [1], [1]]
     assert method.handovers == (3, 5, 7) and "previous" in method.roles

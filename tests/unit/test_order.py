@@ -112,7 +112,7 @@ SCORE = ScoreOptions(timesteps=(999,), guidance=1.0, critic_guidance=1.0)
 WITHOUT_PICTURES = {
     "ImagineFlash": methods.imagine_flash(ReconstructionOptions(guidance=1.0, teacher_steps=1)),
     "SwiftBrush": methods.swiftbrush(SwiftBrushOptions(score=SCORE, student_every=1)),
-    "DMD": methods.dmd(DMDOptions(score=SCORE, student_every=1, regression_weight=0.5, regression_steps=2)),
+    "DMD": methods.dmd(DMDOptions(score=SCORE, student_every=1)),
 }
 
 
