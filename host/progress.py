@@ -1,7 +1,5 @@
 """Progress bars, pictures beside them, and cancel."""
 
-import sys
-
 from comfy import model_management, utils
 from PIL import Image
 
@@ -9,6 +7,8 @@ try:
     import latent_preview
 except ImportError:  # the PyPI host, when it is used in-process
     from comfy.cmd import latent_preview
+
+from .routes import page
 
 
 def preview_callback(model, steps: int):
@@ -18,10 +18,9 @@ def preview_callback(model, steps: int):
 
 def say(text: str) -> None:
     """Show a text on the node that runs now, on pages that can (those of 0.3.40 and later)."""
-    server = sys.modules.get("server") or sys.modules.get("comfy.cmd.server")
-    page = getattr(getattr(server, "PromptServer", None), "instance", None)
-    if hasattr(page, "send_progress_text") and page.last_node_id:
-        page.send_progress_text(text, page.last_node_id, page.client_id)
+    server = page()
+    if hasattr(server, "send_progress_text") and server.last_node_id:
+        server.send_progress_text(text, server.last_node_id, server.client_id)
 
 
 def throw_if_cancelled() -> None:

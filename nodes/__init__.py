@@ -2,7 +2,7 @@
 where the user asked for it, our names in the stock KSampler's lists.
 """
 
-from ..host import folders, stock_lists, tiny_sd
+from ..host import folders, routes, stock_lists, tiny_sd
 from . import (
     data,
     diversity,
@@ -29,6 +29,7 @@ from . import (
 tiny_sd.register()
 folders.register_assets()
 stock_lists.register()
+routes.register()
 
 THEMES = (sample, schedule, guidance, two_models, diversity, load, load_model, merge, merge_models, sweep, sheets)
 THEMES += (data, train, methods, methods_matching, methods_on_images, rewards, reward_networks, runs)
