@@ -3,7 +3,7 @@
 from ..host import folders
 from ..host.data import dataset, from_host, images
 from ..training.checks import require
-from ..training.prompts import PromptFile, Prompts
+from ..training.prompts import PromptFile, Prompts, typed_prompts
 from .widgets import GUIDANCE, choice, number, socket, text, whole
 
 PROMPTS, DATA = "FEWSTEP_PROMPTS", "FEWSTEP_DATA"
@@ -49,7 +49,7 @@ class FewStepPrompts:
         return path.stat().st_mtime_ns if path else 0
 
     def build(self, text, file, column=""):
-        typed = tuple(line.strip() for line in text.splitlines() if line.strip())
+        typed = typed_prompts(text, "text")
         prompts = Prompts(typed, *(() if file == "none" else [prompt_file(file, column)]))
         require(bool(prompts), "there is no prompt. Write one per line, or choose a file that has some.")
         return (prompts, len(prompts))
@@ -101,7 +101,7 @@ class FewStepDataset:
     @classmethod
     def IS_CHANGED(cls, folder, **_):
         """The folder's files, so that the host looks at changed pictures again."""
-        path = folders.inside(folders.input_folder(), (folder or "").strip(), "folder")
+        path = folders.readable((folder or "").strip(), "folder")
         return images.stamp_of(path) if folder and path.exists() else ""
 
     def build(self, folder, width, height, count, teacher_steps, teacher_cfg, prompts=(), buckets=0, text_cache=2000):
@@ -110,7 +110,7 @@ class FewStepDataset:
         sizes = (width, height)
         teacher = (teacher_steps, teacher_cfg)
         if folder.strip():
-            path = folders.inside(folders.input_folder(), folder.strip(), "folder")
+            path = folders.readable(folder.strip(), "folder")
             source = images.open_source(path)
             found = (images.stamp_of(path), path.name, buckets, text_cache)
             return (dataset.DataSpec((), source, *sizes, len(source.captions), *teacher, *found),)

@@ -1,16 +1,19 @@
 """What the host calls in place of a node's function: the same for all nodes, so that none has to think of it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import wraps
 
 from ..host.progress import say
 
+TITLES: dict[str, str] = {}  # of the nodes by id: people know the menu, not the ids
 SHOWN = ("report", "scores", "table")  # outputs that are also shown on the node
 
 
 def wrapped(node: type) -> type:
     """The node class: its title stands before every ValueError, and its report is shown on it."""
+    TITLES[node.__name__] = node.TITLE
     function = getattr(node, node.FUNCTION)
     if hasattr(function, "__wrapped__"):
         return node
@@ -27,10 +30,9 @@ def wrapped(node: type) -> type:
 
 
 def sentence(node: type, text: str) -> str:
-    """ "<title>: <text>", whether or not the text begins with the node's title or id already."""
-    for name in (node.TITLE, node.__name__):
-        text = text.removeprefix(f"{name}: ")
-    return f"{node.TITLE}: {text}"
+    """ "<title>: <text>", whether or not the text begins with the node's title already; ids become titles."""
+    text = re.sub(r"\bFewStep[A-Z]\w+", lambda found: TITLES.get(found[0], found[0]), text)
+    return f"{node.TITLE}: " + text.removeprefix(f"{node.TITLE}: ")
 
 
 @contextmanager

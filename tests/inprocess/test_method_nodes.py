@@ -122,5 +122,7 @@ def test_a_sentence_names_its_node_once(nodes):
     node = nodes["FewStepDistill"]
     for text in ("no.", "FewStepDistill: no.", "FewStep Distill: no."):
         assert wrapper.sentence(node, text) == "FewStep Distill: no."
+    other = "FewStepDataset: no image. Connect FewStepPrompts."
+    assert wrapper.sentence(node, other) == "FewStep Distill: FewStep Dataset: no image. Connect FewStep Prompts."
     function = node.distil
     assert wrapper.wrapped(node).distil is function
