@@ -25,6 +25,8 @@ def main(argv: Sequence[str]) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
+        if args.command == "check":  # plain Python: nothing to install
+            return importlib.import_module(".check", __package__).check(args)
         if os.environ.pop(INSIDE, None):
             for name in ("SIGTERM", "SIGHUP"):  # leave through every `finally`: the host must stop
                 if hasattr(signal, name):
@@ -105,6 +107,8 @@ def parser() -> argparse.ArgumentParser:
         graph = commands.add_parser(name, parents=[host], help=text)
         graph_options(graph)
     commands.add_parser("test", parents=[host], help="run the tests and the linter; further options go to pytest")
+    check = commands.add_parser("check", help="say whether workflows sample their few-step files as made")
+    check.add_argument("files", nargs="+", metavar="FILE", help="a workflow's JSON, of the page or the API")
     for name, text in (
         ("bench", "run a measurement out of benchmarks/"),
         ("recipe", "make a shipped weight file again"),

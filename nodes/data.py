@@ -3,7 +3,7 @@
 from ..host import folders
 from ..host.data import dataset, from_host, images
 from ..training.checks import require
-from ..training.prompts import PromptFile, Prompts
+from ..training.prompts import PromptFile, Prompts, typed_prompts
 
 PROMPTS, DATA = "FEWSTEP_PROMPTS", "FEWSTEP_DATA"
 SIZE = {"min": 64, "max": 4096, "step": 8}
@@ -47,7 +47,7 @@ class FewStepPrompts:
         return path.stat().st_mtime_ns if path else 0
 
     def build(self, text, file, column=""):
-        typed = tuple(line.strip() for line in text.splitlines() if line.strip())
+        typed = typed_prompts(text, "FewStepPrompts: text")
         prompts = Prompts(typed, *(() if file == "none" else [prompt_file(file, column)]))
         require(
             bool(prompts), "FewStepPrompts: there is no prompt. Write one per line, or choose a file that has some."
@@ -119,7 +119,7 @@ class FewStepDataset:
     @classmethod
     def IS_CHANGED(cls, folder, **_):
         """The folder's files, so that the host looks at changed pictures again."""
-        path = folders.inside(folders.input_folder(), (folder or "").strip(), "FewStepDataset: folder")
+        path = folders.readable((folder or "").strip(), "FewStepDataset: folder")
         return images.stamp_of(path) if folder and path.exists() else ""
 
     def build(self, folder, width, height, count, teacher_steps, teacher_cfg, prompts=(), buckets=0, text_cache=2000):
@@ -128,7 +128,7 @@ class FewStepDataset:
         sizes = (width, height)
         teacher = (teacher_steps, teacher_cfg)
         if folder.strip():
-            path = folders.inside(folders.input_folder(), folder.strip(), "FewStepDataset: folder")
+            path = folders.readable(folder.strip(), "FewStepDataset: folder")
             source = images.open_source(path)
             found = (images.stamp_of(path), path.name, buckets, text_cache)
             return (dataset.DataSpec((), source, *sizes, len(source.captions), *teacher, *found),)

@@ -10,7 +10,7 @@ from ..host import folders
 from ..host.loading import loras, merging, saving
 from ..host.names import plain_name
 from ..training.checks import require
-from ..weights import families, io, merge, stream_models
+from ..weights import families, io, merge, plain_json, stream_models
 from .load import settings_of
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -77,8 +77,10 @@ def counted(modules: Iterable) -> str:
 def parsed(recipe: str, node: str = "FewStepSaveLora") -> dict:
     """A recipe of the merging nodes; nothing connected is an empty one."""
     try:
-        return json.loads(recipe) if recipe else {}
-    except json.JSONDecodeError as error:
+        found = plain_json.parse(recipe) if recipe else {}
+        require(isinstance(found, dict), "it is no object")
+        return found
+    except ValueError as error:
         raise ValueError(f"{node}: recipe is not JSON. Connect the recipe output of a merging node.") from error
 
 

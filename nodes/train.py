@@ -6,6 +6,7 @@ from ..host.training import export, run
 from ..host.training.job import Job
 from ..training.checks import choices, require
 from ..training.config import TrainConfig
+from ..training.prompts import typed_prompts
 from . import report
 from .data import DATA
 from .methods import METHOD
@@ -154,7 +155,7 @@ class FewStepDistill:
     ):
         config = TrainConfig(**settings)
         check_run(run_name, method, config, resume)
-        prompts = [line.strip() for line in preview_prompts.splitlines() if line.strip()][:8]
+        prompts = list(typed_prompts(preview_prompts, "FewStepDistill: preview_prompts"))[:8]
         start = start_file or ("" if start_lora == "none" else start_lora)
         job = Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start, start_model, resume_step)
         result = run.distil(job)

@@ -35,7 +35,16 @@ LORAS = {
     "FLUX.1 Turbo Alpha": "FLUX.1-Turbo-Alpha",
     "SD3.5 turbo": "lora_sd3.5m_turbo_Nsteps",
     "LTX-2 distilled": "ltx-2-19b-distilled-lora-384",
+    "LTX-2.3 distilled": "ltx-2.3-22b-distilled-lora-384",
     "LTX-Video distilled": "ltxv-13b-0.9.7-distilled-lora128",
+    "FireRed Lightning": "FireRed-Image-Edit-1.0-Lightning-Nsteps-v1.0",
+    "Wuli Qwen-Image Turbo, 2 steps": "Wuli-Qwen-Image-2512-Turbo-LoRA-2steps-V1.0-bf16",
+    "FLUX.2 Turbo": "Flux2TurboComfyv2",
+    "CausVid": "Wan21_CausVid_14B_T2V_lora_rank32",
+    "ChronoEdit distilled": "chronoedit_distill_lora",
+    "Anima Turbo": "anima-turbo-lora-v0.2",
+    "MiniMax-H3 Turbo": "minimax_h3_fl2v_turbo_Nstep_v1.0_comfyui_bf16",
+    "MiniMax-H3 Turbo 768p": "minimax_h3_fl2v_turbo_Nstep_v1.1_768p_comfyui_bf16",
 }
 MODELS = {
     "Hyper-SDXL one-step U-Net": "Hyper-SDXL-1step-Unet-Comfyui.fp16",
@@ -46,6 +55,29 @@ MODELS = {
     "SwiftBrush": "swiftbrush-v2",
     "LCM model": "lcm_sdxl_unet",
     "LCM-LoRA merged in": "my-model-lcm",
+    "Z-Image-Turbo": "z_image_turbo_bf16",
+    "FLUX.1 schnell": "flux1-schnell",
+    "FLUX.2 klein": "flux-2-klein-9b-fp8",
+    "FLUX.3 klein": "flux3-image-klein-int8-convrot",
+    "Krea 2 Turbo": "krea2_turbo_fp8_scaled",
+    "Qwen-Image 2.1 Turbo": "qwen_image_2.1_turbo_int8_convrot",
+    "LTX-2 distilled": "ltx-2-19b-distilled",
+    "LTX-2.5 distilled": "ltx-2.5-22b-distilled-transformer-comfy-int8-convrot",
+    "FastH3": "fastvideo_fasth3_8step_v2_pruned_int8_convrot",
+    "FastH3 OmniRef": "fasth3_omniref_8step_pruned_int8_convrot",
+    "HiDream-I1 Fast": "hidream_i1_fast_fp8",
+    "ERNIE-Image-Turbo": "ernie-image-turbo",
+    "Boogu-Image Turbo": "boogu_image_turbo_fp8_scaled",
+    "Lens-Turbo": "lens_turbo_bf16",
+    "Mage-Flow Turbo": "mage_flow_turbo_int8_convrot",
+    "FIBO 2 edit turbo": "fibo2_edit_turbo_int8_convrot",
+    "PiD, 4 steps": "pid_flux1_1024_to_4096_4step_bf16",
+    "ACE-Step 1.5 Turbo": "acestep_v1.5_turbo",
+    "Wan-Animate 2 distilled": "wan_animate_2_distill_int8_convrot",
+    "Causal Forcing": "causal_forcing-framewise",
+    "HunyuanVideo 1.5 SR 720p": "hunyuanvideo1.5_720p_sr_distilled_fp16",
+    "HunyuanVideo 1.5 SR 1080p": "hunyuanvideo1.5_1080p_sr_distilled_fp16",
+    "Hunyuan3D 2 Turbo": "hunyuan3d-dit-v2-mv-turbo_fp16",
 }
 HEAD = """\
 # Which file needs what
@@ -58,7 +90,10 @@ another name: choose its `family` on the node. FewStep's own files carry their s
 
 N stands for the number in the file's name, which is the number of steps to take. Timesteps of `lcm` at 4 steps are 999,
 759, 499, 259, of `trailing` 999, 749, 499, 249. cfg 1 means no guidance: a step is one network pass, and a negative
-prompt has no effect.
+prompt has no effect. On flow models `ddim` is Euler's step; other samplers and `simple`, `normal` are the host's.
+
+The [official templates](templates.md) were held against these rows. FewStep Check Workflow and
+`python run.py check FILE` say of any workflow what in it does not fit.
 
 The settings are those of the sources named below. Names and key layouts are tested on generated files; no published
 file was run for this release.
@@ -75,13 +110,20 @@ def span(low: float, high: float, best: float) -> str:
 
 
 def points_of(settings: Settings) -> str:
-    """The schedule, or the exact list that goes with it."""
-    if settings.sigmas:
-        (points,) = settings.sigmas.values()
-        return "sigmas " + ", ".join(f"{point:.4g}" for point in points)
+    """The schedule with a shift that has to be set, or the exact lists, and those of a second pass."""
+    lists = [*settings.sigmas.values()]
+    if lists:
+        second = f"; second pass {listed(settings.second)}" if settings.second else ""
+        return "sigmas " + " or ".join(map(listed, lists)) + second
+    if settings.shift_node:
+        return f"`{settings.schedule}`, {settings.shift_node} {settings.shift:g}"
     if settings.timesteps:
         return "; ".join(f"{', '.join(map(str, points))}" for points in settings.timesteps.values())
     return f"`{settings.schedule}`"
+
+
+def listed(points) -> str:
+    return ", ".join(f"{point:.4g}" for point in points)
 
 
 def line(name: str, family: str, counts: tuple[int, ...], settings: Settings) -> str:
@@ -90,7 +132,8 @@ def line(name: str, family: str, counts: tuple[int, ...], settings: Settings) ->
     sampler = f"`{settings.sampler}`" + (f", eta {settings.eta:g}" if settings.sampler == "tcd" else "")
     cfg = span(*settings.cfg_range, settings.cfg)
     cells = [f"`{name}`<br>{family}", sampler, points_of(settings), steps, cfg]
-    return "| " + " | ".join([*cells, f"{settings.strength:g}"]) + " |"
+    strengths = settings.strengths if settings.strengths[1] else (settings.strength, settings.strength)
+    return "| " + " | ".join([*cells, span(*strengths, settings.strength)]) + " |"
 
 
 def numbered(name: str, count: int) -> str:

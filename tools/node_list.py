@@ -16,6 +16,7 @@ def listed(node: type) -> dict:
     inputs = {
         group: {name: described(*spec) for name, spec in widgets.items()}
         for group, widgets in node.INPUT_TYPES().items()
+        if group != "hidden"  # the host fills these in
     }
     outputs = [
         f"{name} {kind}" for name, kind in zip(getattr(node, "RETURN_NAMES", node.RETURN_TYPES), node.RETURN_TYPES)

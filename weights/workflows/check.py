@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..families import lookup, models
 from ..families.settings import Settings, shifted
 from .graph import Graph
-from .readers import WEIGHTS, File, Run
+from .readers import WEIGHTS, File, Run, is_lora_loader
 from .runs import runs
 
 # Names of few-step files, known or not: what their publishers call them.
@@ -72,7 +72,7 @@ def unused(graph: Graph) -> list[str]:
     """Few-step files that a loader names and no sampling reaches."""
     used = {file.name for run in runs(graph) for file in run.files}
     named = {
-        value: "model" in node.links
+        value: is_lora_loader(node)
         for node in graph.values()
         for value in node.values.values()
         if isinstance(value, str) and WEIGHTS.search(value) and ("MODEL" in node.outputs or not node.outputs)

@@ -17,6 +17,8 @@ SHIFTS = {  # nodes that set the model's sampling, and the widget with the shift
     "ModelSamplingFlux": "max_shift",
     "ModelSamplingLTXV": "max_shift",
 }
+TRAINER = "FewStepDistill"
+MADE_HERE = {"lora_file"}  # inputs by which a file of this workflow's own takes the place of the named one
 SAMPLER_CLASSES = {  # the host's sampler nodes with options of their own: the name of the sampler they build
     "SamplerEulerAncestral": "euler_ancestral",
     "SamplerEulerAncestralCFGPP": "euler_ancestral_cfg_pp",
@@ -130,6 +132,8 @@ def on_model(graph: Graph, node: Node, world: World, run: Run) -> Run:
             break
         node = found[0]
         files += files_of(graph, node, world)
+        if node.kind == TRAINER:  # what comes out is a student of its own
+            break
         if node.kind in SHIFTS and not run.shift_node:
             run = replace(run, shift=shift_at(graph, node, world), shift_node=node.kind)
         found = follow(graph, node.links.get("model"), world)
@@ -150,7 +154,9 @@ def shift_at(graph: Graph, node: Node, world: World) -> float | None:
 
 def files_of(graph: Graph, node: Node, world: World) -> Iterator[File]:
     """Weight files that a node on the model's way names: LoRAs where a model comes in, else the model."""
-    lora = "model" in node.links
+    if node.links.keys() & MADE_HERE or node.kind == TRAINER:
+        return
+    lora = is_lora_loader(node)
     strength = next((name for name in ("strength_model", "strength") if name in (*node.values, *node.links)), None)
     for name in dict.fromkeys((*node.values, *node.links)):
         value = value_of(graph, node, name, world)
@@ -158,6 +164,10 @@ def files_of(graph: Graph, node: Node, world: World) -> Iterator[File]:
             yield File(value["lora"], node.name, True, value.get("strength", 1.0))
         elif isinstance(value, str) and WEIGHTS.search(value):
             yield File(value, node.name, lora, value_of(graph, node, strength, world) if strength else 1.0)
+
+
+def is_lora_loader(node: Node) -> bool:
+    return "model" in node.links or "lora" in node.kind.lower()
 
 
 def with_sampler(graph: Graph, node: Node, world: World, run: Run) -> Run:
