@@ -47,8 +47,8 @@ def read(name: str, node: str) -> tuple[dict, dict]:
 
 def converted(name: str, tensors: dict[str, Tensor]) -> int:
     """How many of the tensors go by another name than in the file; reads its header alone."""
-    given = set(io.names(folders.full_path("loras", name)))
-    return sum(key not in given for key in tensors if not key.endswith(".alpha"))
+    in_file = set(io.names(folders.full_path("loras", name)))
+    return sum(key not in in_file for key in tensors if not key.endswith(".alpha"))
 
 
 def path_of(name: str, node: str) -> str:
@@ -101,15 +101,15 @@ def fitted(model, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """
     known = network_map(model)
     names = bases.aliases(known)
-    found: dict[str, Tensor] = {}
+    fitting: dict[str, Tensor] = {}
     for module, parts in keys.modules_of(tensors).items():
         ours = module if module in known else names.get(bases.plain(module), module)
         for key in parts:
             name = ours + key.removeprefix(module)
-            if name in found:
+            if name in fitting:
                 raise ValueError(f"{key} is the same weight as another ({name}). Keep one of the two.")
-            found[name] = tensors[key]
-    return found
+            fitting[name] = tensors[key]
+    return fitting
 
 
 def match(model, clip, tensors: dict[str, Tensor]) -> Match:

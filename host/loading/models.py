@@ -99,8 +99,8 @@ def read(name: str) -> Header:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (not a dict)
-            found = next((key for key in shapes if key.endswith(PROJECTION)), None)
-            projection = file.get_tensor(found).clone() if found else None  # a view would keep the file mapped
+            embedding = next((key for key in shapes if key.endswith(PROJECTION)), None)
+            projection = file.get_tensor(embedding).clone() if embedding else None  # a view would keep the file mapped
             header = Header(path, shapes, file.metadata() or {}, projection)
     except SafetensorError as error:
         raise ValueError(f"cannot be read as a safetensors file ({error}). Download it again.") from error
@@ -164,13 +164,13 @@ def match(model, header: Header) -> Match:
     state = model.model.state_dict()
     expected = {key.removeprefix("diffusion_model."): t.shape for key, t in state.items() if "diffusion_model." in key}
     prefix = CHECKPOINT if header.is_checkpoint else ""
-    given = {key.removeprefix(prefix): s for key, s in header.shapes.items() if key.startswith(prefix)}
-    given = {key: shape for key, shape in given.items() if not key.endswith(PROJECTION)}
+    shapes = {key.removeprefix(prefix): s for key, s in header.shapes.items() if key.startswith(prefix)}
+    shapes = {key: shape for key, shape in shapes.items() if not key.endswith(PROJECTION)}
     if header.is_diffusers:
-        names = unet_names.to_ldm(list(given))
-        given = {names[key]: shape for key, shape in given.items()}
-    same = {key for key in given.keys() & expected.keys() if math.prod(given[key]) == expected[key].numel()}
-    return Match(sorted(same), sorted(expected.keys() - same), sorted(given.keys() - expected.keys()))
+        names = unet_names.to_ldm(list(shapes))
+        shapes = {names[key]: shape for key, shape in shapes.items()}
+    same = {key for key in shapes.keys() & expected.keys() if math.prod(shapes[key]) == expected[key].numel()}
+    return Match(sorted(same), sorted(expected.keys() - same), sorted(shapes.keys() - expected.keys()))
 
 
 @torch.inference_mode()

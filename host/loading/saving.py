@@ -64,8 +64,8 @@ def write(path: Path, model, clip, vae, metadata: dict[str, str]) -> None:
 
 def note_file(model, name: str, path: str):
     """Remember which file a MODEL was loaded from; returns it."""
-    found = os.stat(path)
-    model.model_options[ORIGIN] = {"name": name, "path": path, "size": found.st_size, "changed": found.st_mtime_ns}
+    file = os.stat(path)
+    model.model_options[ORIGIN] = {"name": name, "path": path, "size": file.st_size, "changed": file.st_mtime_ns}
     return model
 
 
@@ -90,5 +90,5 @@ def loaded_by_the_host(model) -> dict | None:
     path = source[1][0] if source and source[1] else None
     if not isinstance(path, str) or not os.path.isfile(path):
         return None
-    found = os.stat(path)
-    return {"name": os.path.basename(path), "path": path, "size": found.st_size, "changed": found.st_mtime_ns}
+    file = os.stat(path)
+    return {"name": os.path.basename(path), "path": path, "size": file.st_size, "changed": file.st_mtime_ns}

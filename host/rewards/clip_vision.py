@@ -48,9 +48,9 @@ def similarity(clip, clip_vision, node: str) -> ClipSimilarity:
 def text_encoder(clip, node: str) -> tuple[str, nn.Module]:
     """The host's CLIP text model and its name; SDXL's larger one, whose features its image half knows."""
     for name in PARTS:
-        found = getattr(clip.cond_stage_model, name, None)
-        if found is not None and hasattr(found.transformer, "text_projection"):
-            return name, found
+        encoder = getattr(clip.cond_stage_model, name, None)
+        if encoder is not None and hasattr(encoder.transformer, "text_projection"):
+            return name, encoder
     raise ValueError(f"{node}: clip holds no CLIP text model (T5 and language models have no image half). {PAIRS}.")
 
 
@@ -87,7 +87,7 @@ def text_features(clip, encoder: nn.Module, letter: str, prompts: list[str]) -> 
     clip.load_model()
     encoder.set_clip_options({"projected_pooled": True, "execution_device": clip.patcher.load_device})
     try:
-        found = [encoder.encode_token_weights(clip.tokenize(prompt)[letter])[1] for prompt in prompts]
+        features = [encoder.encode_token_weights(clip.tokenize(prompt)[letter])[1] for prompt in prompts]
     finally:
         encoder.reset_clip_options()
-    return torch.cat(found).float().cpu()
+    return torch.cat(features).float().cpu()
