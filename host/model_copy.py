@@ -7,7 +7,7 @@ inference mode. The MODEL itself is never touched.
 import copy
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -55,7 +55,7 @@ def refuse_quantised(net: nn.Module, node: str) -> None:
             )
 
 
-def unstreamed(model, node: str):
+def unstreamed(model: Model, node: str) -> Model:
     """A clone of the MODEL whose weights are all in memory, on hosts that can stream them."""
     try:
         return call_supported(model.clone, disable_dynamic=True)
@@ -68,7 +68,7 @@ def unstreamed(model, node: str):
 class TrainingCopy:
     """The teacher as an ordinary network: `denoise(y, sigma, cond) -> x0` through the host's own `apply_model`."""
 
-    def __init__(self, model, dtype: torch.dtype = torch.float32, node: str = "FewStep"):
+    def __init__(self, model: Model, dtype: torch.dtype = torch.float32, node: str = "FewStep"):
         """model: the host's MODEL, left as it is; dtype: of weights and forward pass."""
         refuse_quantised(model.model.diffusion_model, node)
         with torch.inference_mode(False), torch.no_grad():
@@ -140,7 +140,7 @@ def finish_in_fp32(net: nn.Module, model: Model) -> None:
     last.forward = in_fp32
 
 
-def precision_for(model) -> str:
+def precision_for(model: Model) -> str:
     """What "auto" means: fp32 on a CPU; on a GPU fp16 for U-Nets, whose x0 multiplies rounding errors (in bf16 the
     difference that consistency learns from keeps a cosine of 0.8 with fp32's, in fp16 0.99), bf16 for flow models."""
     if model.load_device.type == "cpu":
@@ -159,7 +159,7 @@ def copy_of(module: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def attention_by(function: Callable):
+def attention_by(function: Callable) -> Iterator[None]:
     """Every network of the host calls this function for its attention; transformers' modules import theirs by name."""
     from comfy.ldm.modules import attention
 
@@ -177,7 +177,7 @@ def attention_by(function: Callable):
 
 
 @contextmanager
-def training_mode():
+def training_mode() -> Iterator[None]:
     """Gradients on, the host's training flag up, and attention through torch's differentiable kernel."""
     from comfy.ldm.modules import attention
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...weights import bases, checks, io, keys, peft_alpha, sizes, stream
 from .. import architectures, folders, model_copy
-from ..sockets import Model
+from ..sockets import Clip, Model
 
 log = logging.getLogger(__name__)
 CORE = "lokr_t2"  # the part of a LoKr that makes its second factor a kernel
@@ -81,7 +81,7 @@ def base_of(model: Model) -> str | None:
     return row and row.base
 
 
-def network_map(model) -> dict:
+def network_map(model: Model) -> dict:
     """The host's own map {module: weight, or (weight, part, ...)}, without weights that this model has not."""
     import comfy.lora
 
@@ -94,7 +94,7 @@ def weight_of(target) -> str:
     return target if isinstance(target, str) else target[0]
 
 
-def fitted(model, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def fitted(model: Model, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The file under the names of the host's map: other prefixes and separators of the same module are brought to one.
 
     Raises ValueError when two modules of the file are one of the model.
@@ -112,7 +112,7 @@ def fitted(model, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return fitting
 
 
-def match(model, clip, tensors: dict[str, Tensor]) -> Match:
+def match(model: Model, clip: Clip | None, tensors: dict[str, Tensor]) -> Match:
     """Compare a fitted file with what the host's own loader takes of it; the text encoder's part needs a CLIP."""
     import comfy.lora
 
@@ -174,7 +174,7 @@ def left_by_host(model: Model, known: dict, tensors: dict[str, Tensor], modules:
     return left
 
 
-def check_shapes(model, tensors: dict[str, Tensor]) -> None:
+def check_shapes(model: Model, tensors: dict[str, Tensor]) -> None:
     """Raise ValueError where a delta has not the shape of the weight it is for (the host would skip it)."""
     weights, known = model.model.state_dict(), network_map(model)
     for module, names in keys.modules_of(tensors).items():
@@ -203,7 +203,7 @@ def shape_of(weight: Tensor, target: str | tuple) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def apply(model, clip, tensors: dict[str, Tensor], strength: float):
+def apply(model: Model, clip: Clip | None, tensors: dict[str, Tensor], strength: float) -> tuple[Model, Clip | None]:
     """(MODEL, CLIP) with the LoRA on them; the inputs stay as they are. CLIP may be None."""
     import comfy.sd
 

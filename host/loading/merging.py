@@ -9,13 +9,14 @@ import torch
 from ...weights import families, stream_loras, stream_models
 from ..architectures import UNET
 from ..progress import Progress, throw_if_cancelled
+from ..sockets import Model
 from . import loras, models, saving
 
 PREFIX = "diffusion_model."
 GROUPS = tuple(blocks.name for blocks in UNET.blocks)  # all else is "rest": embeddings, first and last layer
 
 
-def check_alike(a, b, node: str) -> None:
+def check_alike(a: Model, b: Model, node: str) -> None:
     """Refuse MODELs of different architectures, naming a weight that differs."""
     shapes = [{key: tuple(w.shape) for key, w in m.model_state_dict(PREFIX).items()} for m in (a, b)]
     lone = sorted(set(shapes[0]) ^ set(shapes[1]))
@@ -33,7 +34,7 @@ def group_of(key: str) -> str:
     return part if part in GROUPS else "rest"
 
 
-def interpolated(a, b, weights: dict[str, float], node: str):
+def interpolated(a: Model, b: Model, weights: dict[str, float], node: str) -> Model:
     """theta = lambda A + (1 - lambda) B per weight, with the patches of both; A's object patches stay.
 
     weights: lambda of each group. The host applies a patch as strength_model * weight + strength_patch * value, and

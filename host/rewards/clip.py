@@ -13,6 +13,7 @@ from torch import Tensor
 from ...training.rewards import AestheticScore, ClipSimilarity, head_layers
 from ...weights import io
 from .. import folders, model_copy
+from ..sockets import Model, Vae
 from .offload import offloaded
 
 NO_FOLDER = "none"
@@ -126,7 +127,7 @@ def aesthetic(name: str, head: str, node: str) -> AestheticScore:
     return AestheticScore(f"aesthetic score ({head})", clip.image, layers, clip.size)
 
 
-def decoder(model, vae, device: torch.device, whole: bool = False) -> Callable[[Tensor], Tensor]:
+def decoder(model: Model, vae: Vae, device: torch.device, whole: bool = False) -> Callable[[Tensor], Tensor]:
     """decode(latents in the MODEL's scale) -> pictures [b, 3, h, w], about 0..1, with gradient.
 
     The stock entry point cuts the gradient; this runs a copy of the VAE's network, its weights in fp32. whole: also
