@@ -92,7 +92,8 @@ def weights_of_roles(job: Job, widths: list[int]) -> dict[str, int]:
 
     def weights(role: str) -> int:
         if role == DISCRIMINATOR:
-            return sum(p.numel() for p in Discriminator(widths, 16 + told).parameters())
+            with activations.META:  # no memory, and no random numbers drawn from the host's generator
+                return sum(p.numel() for p in Discriminator(widths, 16 + told).parameters())
         if not job.trains_lora and (role != "critic" or config.train != "full"):
             return whole
         own = job.training(role)
