@@ -116,10 +116,10 @@ class PromptFile(Sequence):
         require(any(names), f"{self.node}: {self.path.name} has no first row with the names of its columns. Add one.")
         usual = [name for name in names if name.lower() in USUAL] or names
         found = column if column else usual[0] if len(usual) == 1 else None
-        problem = f"no column {column!r}" if column else "several columns"
+        problem = f"no column {column[:80]!r}" if column else "several columns"
         require(
             found in names,
-            f"{self.node}: {self.path.name} has {problem}. Write one of these into column: {', '.join(names)}.",
+            f"{self.node}: {self.path.name} has {problem}. Write one of these into column: {', '.join(names)[:300]}.",
         )
         self.cell = names.index(found)
 
