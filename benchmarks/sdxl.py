@@ -35,15 +35,15 @@ def fill(net: nn.Module, dtype: torch.dtype) -> None:
 
 def lora(rank: int, dtype: torch.dtype, seed: int) -> dict[str, torch.Tensor]:
     """A random LoRA for every layer that few-step LoRAs of SDXL adapt, in kohya's names, alpha half the rank."""
-    from fewstep.host.training import architectures
+    from fewstep.host.training import layers
 
     base = model(torch.float16)
     names, shapes = (
-        architectures.lora_names(base),
+        layers.lora_names(base),
         {k: p.shape for k, p in base.model.diffusion_model.named_parameters()},
     )
     generator, file = torch.Generator().manual_seed(seed), {}
-    for host in architectures.lora_targets(base):
+    for host in layers.lora_targets(base):
         name, (out, *inside) = "lora_unet_" + names[host].replace(".", "_"), shapes[f"{host}.weight"]
         down = torch.randn((rank, *inside), generator=generator) * 0.02
         up = torch.randn((out, rank, *(1 for _ in inside[1:])), generator=generator) * 0.02

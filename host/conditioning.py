@@ -5,22 +5,23 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 
 import torch
-from comfy.conds import CONDCrossAttn
 from torch import Tensor
 
 from ..training.prompts import different
+from . import architectures
 from .progress import throw_if_cancelled
+from .sockets import Clip, Model
 
 Encoded = tuple[Tensor, Tensor | None]  # hidden states [1, tokens, width], pooled [1, width]
 
 
-def encode_text(clip, prompt: str) -> Encoded:
+def encode_text(clip: Clip, prompt: str) -> Encoded:
     """(hidden states [1, tokens, width], pooled [1, width] or None), as the stock CLIPTextEncode gives them."""
     with torch.no_grad():
         return clip.encode_from_tokens(clip.tokenize(prompt), return_pooled=True)
 
 
-def text_encoder(clip, prompts: Iterable[str], megabytes: int) -> Callable[[str], Encoded]:
+def text_encoder(clip: Clip, prompts: Iterable[str], megabytes: int) -> Callable[[str], Encoded]:
     """prompt -> what encode_text gives, as many of the latest kept as fit into the megabytes.
 
     When all of these prompts fit (by the size of the empty one), each is encoded now and clip is not asked again, so
@@ -36,17 +37,22 @@ def text_encoder(clip, prompts: Iterable[str], megabytes: int) -> Callable[[str]
 
 
 def model_keywords(
-    model, hidden: Tensor, pooled: Tensor | None, height: int, width: int, options: dict[str, float] | None = None
+    model: Model,
+    hidden: Tensor,
+    pooled: Tensor | None,
+    height: int,
+    width: int,
+    options: dict[str, float] | None = None,
 ) -> dict[str, Tensor]:
     """What `apply_model` needs for one prompt at a size in pixels, as tensors [1, ...] outside inference mode.
 
     options: SDXL's `width`, `crop_w`, `target_width` and so on where the picture is a resized or cropped one; Flux's
-    `guidance`. Where the host would not repeat a text to a common length, because the network joins text and picture,
+    `guidance`. Where the host would not repeat a text to a common length, because the network joins text and image,
     its own length comes along as `tokens`.
     """
-    latent = torch.zeros(1, model.model.latent_format.latent_channels, height // 8, width // 8)
+    latent = torch.zeros(1, *architectures.latent_shape(model, height, width))
     with torch.no_grad():
-        found = model.model.extra_conds(
+        keywords = model.model.extra_conds(
             cross_attn=hidden,
             pooled_output=pooled,
             noise=latent,
@@ -55,11 +61,11 @@ def model_keywords(
             **{"width": width, "height": height, **(options or {})},
         )
     with torch.inference_mode(False):
-        words = {name: entry.cond.detach().clone() for name, entry in found.items() if isinstance(entry.cond, Tensor)}
-        repeatable = isinstance(found["c_crossattn"], CONDCrossAttn)
-        return words if repeatable else {**words, "tokens": torch.tensor([hidden.shape[1]])}
+        tensors = {n: entry.cond.detach().clone() for n, entry in keywords.items() if isinstance(entry.cond, Tensor)}
+        repeats = architectures.of(model).repeats_text
+        return tensors if repeats else {**tensors, "tokens": torch.tensor([hidden.shape[1]])}
 
 
-def encode_prompts(model, clip, prompts: list[str], height: int, width: int) -> list[dict[str, Tensor]]:
+def encode_prompts(model: Model, clip: Clip, prompts: list[str], height: int, width: int) -> list[dict[str, Tensor]]:
     """One dict of keyword tensors per prompt."""
     return [model_keywords(model, *encode_text(clip, prompt), height, width) for prompt in prompts]

@@ -42,6 +42,13 @@ def input_folder() -> Path:
     return Path(folder_paths.get_input_directory())
 
 
+def input_files(*endings: str) -> list[str]:
+    """Files of the input folder and the folders in it, by their names from there."""
+    root = input_folder()
+    found = (path for path in root.rglob("*") if path.suffix.lower() in endings and path.is_file())
+    return sorted(path.relative_to(root).as_posix() for path in found)
+
+
 def output_folder() -> Path:
     return Path(folder_paths.get_output_directory())
 

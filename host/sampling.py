@@ -7,8 +7,11 @@ from torch import Tensor
 
 from ..samplers.noise import generator_for
 from ..samplers.schedule import is_flow, require_numbers
+from . import architectures
 from .conditioning import Encoded
+from .guider import StepGuider
 from .progress import preview_callback, throw_if_cancelled
+from .sockets import Model
 
 
 def unit_noise(shape: tuple, seed: int, indices: list[int]) -> Tensor:
@@ -22,7 +25,7 @@ def conditioning(encoded: list[Encoded]) -> list:
     return [[torch.cat([text for text, _ in encoded]), {"pooled_output": torch.cat(pooled)} if pooled else {}]]
 
 
-def draw(model, prompts: list[Encoded], empty: Encoded, noise: Tensor, *, steps: int, cfg: float) -> Tensor:
+def draw(model: Model, prompts: list[Encoded], empty: Encoded, noise: Tensor, *, steps: int, cfg: float) -> Tensor:
     """sample_latents for a prompt each and the empty one. Texts of one length go together: where the network joins text
     and picture, a repeated text would weigh more."""
     lengths = [hidden.shape[1] for hidden, _ in prompts]
@@ -34,7 +37,7 @@ def draw(model, prompts: list[Encoded], empty: Encoded, noise: Tensor, *, steps:
     return made
 
 
-def sample_latents(model, positive: list, negative: list, noise: Tensor, *, steps: int, cfg: float) -> Tensor:
+def sample_latents(model: Model, positive: list, negative: list, noise: Tensor, *, steps: int, cfg: float) -> Tensor:
     """The host's DPM++ 2M from pure noise, on Karras' sigmas, or a flow model's evenly spaced ones. Latents in the
     VAE's scale, [b, c, h, w] on the CPU.
 
@@ -62,7 +65,7 @@ def sample_latents(model, positive: list, negative: list, noise: Tensor, *, step
 
 
 def teacher_latents(
-    model,
+    model: Model,
     prompts: list[Encoded],
     empty: Encoded,
     size: tuple[int, int],
@@ -76,7 +79,7 @@ def teacher_latents(
 
     size: (height, width) in pixels; first: the index of the first picture, which its noise depends on.
     """
-    shape = (model.model.latent_format.latent_channels, size[0] // 8, size[1] // 8)
+    shape = architectures.latent_shape(model, *size)
     noise = unit_noise(shape, seed, list(range(first, first + len(prompts))))
     latents = draw(model, prompts, empty, noise, steps=steps, cfg=cfg)
     with torch.inference_mode(False):
@@ -91,42 +94,51 @@ def as_sampler(function: Callable, options: dict):
 
 
 def rewrapped(sampler, wrap: Callable[[Callable], Callable]):
-    """A SAMPLER whose function is wrapped, its options and inpainting settings kept. TypeError for other kinds."""
+    """A SAMPLER whose function is wrapped, its options and inpainting settings kept. ValueError for other kinds."""
     from comfy.samplers import KSAMPLER
 
     if not hasattr(sampler, "sampler_function"):
-        raise TypeError(
-            f"FewStepNoiseCorrection: a {type(sampler).__name__} cannot be wrapped. Use a sampler of KSamplerSelect, "
-            "SamplerEuler or FewStepSampler."
+        raise ValueError(
+            f"FewStep: a {type(sampler).__name__} cannot be wrapped. Use a sampler of KSamplerSelect, SamplerEuler or "
+            "FewStep Sampler."
         )
     return KSAMPLER(wrap(sampler.sampler_function), dict(sampler.extra_options), dict(sampler.inpaint_options))
 
 
-def sample_custom(model, seed: int, cfg: float, positive, negative, sampler, sigmas: Tensor, latent: dict) -> dict:
-    """The stock SamplerCustom: noise of the seed and the latent's batch_index, mask, previews, cancel. Gives LATENT."""
+def sample_custom(
+    model: Model, seed: int, cfg: float | list[float], positive, negative, sampler, sigmas: Tensor, latent: dict
+) -> dict:
+    """The stock SamplerCustom: noise of the seed and the latent's batch_index, mask, previews, cancel. Gives LATENT.
+
+    cfg: one guidance scale, or one for each step.
+    """
     import comfy.sample
 
     require_numbers(sigmas)
     samples = fix_channels(model, latent["samples"])
     noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
-    made = comfy.sample.sample_custom(
-        model,
+    made = StepGuider(model, positive, negative, cfg if isinstance(cfg, list) else [cfg]).sample(
         noise,
-        cfg,
+        samples,
         sampler,
         sigmas,
-        positive,
-        negative,
-        samples,
-        noise_mask=latent.get("noise_mask"),
+        denoise_mask=latent.get("noise_mask"),
         callback=preview_callback(model, len(sigmas) - 1),
         disable_pbar=False,
         seed=seed,
     )
-    return {**latent, "samples": made}
+    return {**latent, "samples": put_away(made)}
 
 
-def fix_channels(model, samples: Tensor) -> Tensor:
+def put_away(samples: Tensor) -> Tensor:
+    """Latents where the host keeps them between nodes, and in its precision where it has one for them."""
+    from comfy import model_management
+
+    dtype = getattr(model_management, "intermediate_dtype", lambda: None)()
+    return samples.to(device=model_management.intermediate_device(), dtype=dtype)
+
+
+def fix_channels(model: Model, samples: Tensor) -> Tensor:
     """An empty latent takes the channel count of the model, where the host knows how (later versions)."""
     import comfy.sample
 

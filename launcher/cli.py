@@ -14,7 +14,7 @@ from .folders import ROOT
 from .pip import InstallError
 
 INSIDE = "FEWSTEP_INSIDE"  # set for the second start, inside the right Python
-MODULES = {"demo": "demo", "api": "commands", "train": "commands", "comfy": "commands"}
+MODULES = {"demo": "demo", "api": "headless", "train": "headless", "comfy": "commands"}
 MODULES |= {"test": "commands", "bench": "commands", "recipe": "commands", "tool": "commands"}
 
 
@@ -25,6 +25,8 @@ def main(argv: Sequence[str]) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
+        if args.command == "check":  # plain Python: nothing to install
+            return importlib.import_module(".check", __package__).check(args)
         if os.environ.pop(INSIDE, None):
             for name in ("SIGTERM", "SIGHUP"):  # leave through every `finally`: the host must stop
                 if hasattr(signal, name):
@@ -45,6 +47,8 @@ def main(argv: Sequence[str]) -> int:
 def choose_python(args: argparse.Namespace) -> Path:
     """Return the Python for this command: the embedded host's, the fresh clone's or the user's own."""
     files = install.TEST if args.command in ("test", "bench", "recipe", "tool") else install.HOST
+    if getattr(args, "host", None):  # nothing is installed to talk to a host that runs
+        return client_python(args)
     if args.python and not args.comfyui:
         raise InstallError("--python names the Python of a ComfyUI: give --comfyui DIR as well.")
     if not args.comfyui or args.command == "test":  # the tests' own Python; they start the other host with its own
@@ -53,6 +57,14 @@ def choose_python(args: argparse.Namespace) -> Path:
         return upstream.prepare_latest(args.comfyui_url)
     python = host_python(args)
     install.check_packages(python, files)
+    return python
+
+
+def client_python(args: argparse.Namespace) -> Path:
+    """Return a Python that can talk to a host: the named one, the embedded host's where installed, or this one."""
+    ready = install.venv_python(Path(os.environ.get("FEWSTEP_VENV") or ROOT / ".venv"))
+    python = Path(args.python).expanduser() if args.python else ready if ready.exists() else Path(sys.executable)
+    install.check_packages(python, ())
     return python
 
 
@@ -93,9 +105,10 @@ def parser() -> argparse.ArgumentParser:
     page.add_argument("--no-browser", action="store_true", help="only print the address")
     for name, text in (("api", "run a workflow in the API format"), ("train", "run a workflow that distils")):
         graph = commands.add_parser(name, parents=[host], help=text)
-        graph.add_argument("file", help="the workflow's JSON file")
-        graph.add_argument("--set", action="append", default=[], metavar="NODE.INPUT=VALUE", dest="settings")
+        graph_options(graph)
     commands.add_parser("test", parents=[host], help="run the tests and the linter; further options go to pytest")
+    check = commands.add_parser("check", help="say whether workflows sample their few-step files as made")
+    check.add_argument("files", nargs="+", metavar="FILE", help="a workflow's JSON, of the page or the API")
     for name, text in (
         ("bench", "run a measurement out of benchmarks/"),
         ("recipe", "make a shipped weight file again"),
@@ -117,6 +130,18 @@ def host_options() -> argparse.ArgumentParser:
     options.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     options.add_argument("--port", type=int, help="the host's port (default: a free one)")
     return options
+
+
+def graph_options(graph: argparse.ArgumentParser) -> None:
+    """Describe the options of `api` and `train`."""
+    graph.add_argument("file", help="the workflow's JSON file")
+    graph.add_argument("--set", action="append", default=[], metavar="NODE.INPUT=VALUE", dest="settings")
+    graph.add_argument("--csv", metavar="FILE", help="a run a line; its head holds NODE.INPUT names")
+    graph.add_argument(
+        "--host", action="append", metavar="H:P", help="a ComfyUI that runs already; several share a CSV"
+    )
+    graph.add_argument("--patience", type=float, default=60.0, help="seconds that a --host may be out of reach")
+    graph.add_argument("--out", default=str(ROOT / "output"), metavar="DIR", help="where pictures and results go")
 
 
 def demo_options(demo: argparse.ArgumentParser) -> None:

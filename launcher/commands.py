@@ -1,4 +1,4 @@
-"""The small commands: comfy, api, train, test, bench, recipe, tool."""
+"""The small commands: comfy, test, bench, recipe, tool."""
 
 import argparse
 import os
@@ -8,10 +8,9 @@ import sys
 import time
 import webbrowser
 from contextlib import AbstractContextManager
-from pathlib import Path
 
-from . import upstream, workflow
-from .folders import OUTPUT, ROOT
+from . import upstream
+from .folders import ROOT
 from .server import Host, HostError, failure, host
 
 
@@ -33,33 +32,6 @@ def comfy(args: argparse.Namespace) -> None:
                 print(log.read(), end="", flush=True)
                 time.sleep(0.5)
         raise HostError(failure(f"The host stopped by itself (exit code {server.process.returncode}).", server.log))
-
-
-def api(args: argparse.Namespace) -> None:
-    """Run a workflow in the API format, save its pictures into output/ and print its texts."""
-    graph = workflow.load(args.file)
-    for setting in args.settings:
-        graph = workflow.assign(graph, setting)
-    with running(args) as server:
-        client = server.client()
-        outputs = client.submit(graph)
-        for file in save_pictures(client.pictures(outputs), Path(args.file).stem):
-            print(f"Saved {file}")
-    for key, output in outputs.items():
-        for text in output.get("text", []):
-            print(f"{graph[key]['class_type']} ({key}): {text}")
-
-
-train = api  # a workflow that distils runs like any other; its LoRA is in the host's folder of LoRAs afterwards
-
-
-def save_pictures(pictures: list, stem: str, folder: Path = OUTPUT) -> list[Path]:
-    """Write pictures as STEM-1.png, STEM-2.png, ... into the output folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{stem}-{number}.png" for number in range(1, len(pictures) + 1)]
-    for picture, file in zip(pictures, files):
-        picture.save(file)
-    return files
 
 
 def test(args: argparse.Namespace) -> int:

@@ -11,7 +11,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from . import workflow
-from .api import Client, step_bar
+from .api import Client
+from .bars import silent, step_bar
 from .commands import running
 from .folders import WORKFLOWS
 from .sheet import Heading, contact_sheet
@@ -210,10 +211,6 @@ def sample(client: Client, plan: Workflow, bar: tqdm) -> tuple[Image.Image, floa
 
     run = client.run(plan, progress=progress)
     return client.pictures(run.outputs)[0], run.node_seconds[sampler]
-
-
-def silent(node: str, value: int, total: int) -> None:
-    """Show no progress."""
 
 
 def table(results: Sequence[Result]) -> str:

@@ -135,10 +135,10 @@ def check_packages(python: Path, files: tuple[str, ...]) -> None:
         raise InstallError(f"{python} does not run: {answer.stderr.strip()[-500:]}")
     if missing := answer.stdout.split():
         own = " ".join(name for name in missing if name in OWN)
-        arguments = " ".join(f'-r "{ROOT / file}"' for file in pack)
+        arguments = " ".join([*(f'-r "{ROOT / file}"' for file in pack), own])
         raise InstallError(
-            f"The Python of your ComfyUI lacks {', '.join(missing)}. Install them with\n"
-            f'  "{python}" -m pip install {arguments} {own}'.rstrip()
+            f"{python} lacks {', '.join(missing)}. Install them, or name your ComfyUI's Python by --python:\n"
+            f'  "{python}" -m pip install {arguments}'.rstrip()
         )
 
 

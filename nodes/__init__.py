@@ -4,7 +4,10 @@ where the user asked for it, our names in the stock KSampler's lists.
 
 from ..host import folders, stock_lists, tiny_sd
 from . import (
+    check_workflow,
     data,
+    diversity,
+    guidance,
     load,
     load_model,
     merge,
@@ -18,15 +21,17 @@ from . import (
     runs,
     sample,
     schedule,
+    sheets,
     sweep,
     train,
+    two_models,
 )
 
 tiny_sd.register()
 folders.register_assets()
 stock_lists.register()
 
-THEMES = (sample, schedule, load, load_model, merge, merge_models, sweep)
-THEMES += (data, train, methods, methods_matching, methods_on_images, rewards, reward_networks, runs)
+THEMES = (sample, schedule, guidance, two_models, diversity, load, load_model, check_workflow, merge, merge_models)
+THEMES += (sweep, sheets, data, train, methods, methods_matching, methods_on_images, rewards, reward_networks, runs)
 NODE_CLASS_MAPPINGS = {node.__name__: naming.says_its_name(node) for theme in THEMES for node in theme.NODES}
 NODE_DISPLAY_NAME_MAPPINGS = {name: node.TITLE for name, node in NODE_CLASS_MAPPINGS.items()}

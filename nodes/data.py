@@ -168,8 +168,8 @@ class FewStepDataFromHost:
             size[0] % 8 == 0 and size[1] % 8 == 0,
             f"FewStepDataFromHost: {size[0]}x{size[1]} is no multiple of 8 pixels.",
         )
-        found = from_host.given(latents, conditioning)
-        return (dataset.DataSpec((), None, *size, len(found), teacher_steps[0], teacher_cfg[0], given=found),)
+        data = from_host.read(latents, conditioning)
+        return (dataset.DataSpec((), None, *size, len(data), teacher_steps[0], teacher_cfg[0], host_data=data),)
 
 
 NODES = (FewStepPrompts, FewStepDataset, FewStepDataFromHost)

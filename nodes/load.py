@@ -3,6 +3,7 @@
 from ..host import folders
 from ..host.loading import loras
 from ..host.loading.sampler import points_of, sampler_for
+from ..host.loading.stock_sampling import with_shift
 from ..weights import bases, families
 
 LEAST_MATCH = 0.9
@@ -12,7 +13,8 @@ class FewStepLoadLora:
     TITLE = "FewStep Load LoRA"
     DESCRIPTION = (
         "Loads a few-step LoRA and returns the sampler, sigmas and cfg it was made for: from its metadata when it was "
-        "trained by FewStep, else by its known name (LCM-LoRA, Hyper-SD, TCD, Lightning, PCM, DMD2)."
+        "trained by FewStep, else by its known name (LCM-LoRA, Hyper-SD, Lightning, Qwen-Image-Lightning, Wan and LTX "
+        "ones and others: every file of the host's official templates)."
     )
     CATEGORY = "FewStep/loaders"
     FUNCTION = "load"
@@ -80,11 +82,12 @@ class FewStepLoadLora:
             found = check_match(loras.match(model, clip, tensors), allow_partial, theirs if theirs == ours else None)
             loras.check_shapes(model, tensors)
             patched, patched_clip = loras.apply(model, clip, tensors, strength)
+            patched = with_shift(patched, settings)
             sampler, sigmas = sampler_for(patched, settings, steps, denoise)
         except ValueError as error:
             raise ValueError(f'FewStepLoadLora: "{name}": {error}') from error
         notes = families.advice(settings, steps, strength, negative_prompt)
-        points = points_of(settings, steps, denoise)
+        points = points_of(settings, sigmas, steps, denoise)
         text = report(name, settings, found, points, loras.converted(name, tensors), notes)
         return (patched, patched_clip, sampler, sigmas, settings.cfg, text)
 

@@ -1,22 +1,22 @@
 """A whole few-step model together with the sampler, sigmas and guidance it was made for."""
 
-import re
-
 from ..host.loading import models, saving
 from ..host.loading.sampler import points_of, sampler_for
+from ..host.loading.stock_sampling import with_shift
 from ..weights import families
 from ..weights.families import models as published
 
 NODE = "FewStepLoadModel"
 LEAST_MATCH = 0.9
-NAMES = [families.AUTO, *(row.family for row in published.ROWS)]
+NAMES = [families.AUTO, *published.NAMES]
 
 
 class FewStepLoadModel:
     TITLE = "FewStep Load Model"
     DESCRIPTION = (
         "Loads a whole few-step model (checkpoint or U-Net) and returns the sampler, sigmas and cfg it was made for: "
-        "LCM, Hyper-SDXL one step, SDXL-Lightning, DMD2, Turbo, SwiftBrush."
+        "LCM, SDXL-Lightning, DMD2, Turbo, Z-Image-Turbo, FLUX.2 klein, schnell, LTX-2 distilled and others, also "
+        "quantised: every file of the host's official templates."
     )
     CATEGORY = "FewStep/loaders"
     FUNCTION = "load"
@@ -28,7 +28,7 @@ class FewStepLoadModel:
         scale = {"default": 8.0, "min": 1.0, "max": 20.0, "step": 0.5}
         return {
             "required": {
-                "model_name": (models.names(), {"tooltip": "A .safetensors checkpoint or U-Net."}),
+                "model_name": (models.names(), {"tooltip": "A .safetensors checkpoint or diffusion model."}),
                 "steps": ("INT", {"default": 4, "min": 1, "max": 50, "tooltip": "What the file was made for."}),
                 "denoise": ("FLOAT", {"default": 1.0, "min": 0.01, "max": 1.0, "step": 0.01}),
                 "guidance": (
@@ -44,24 +44,20 @@ class FewStepLoadModel:
         try:
             header = models.read(model_name)
             settings = settings_of(model_name, header, family, steps)
-            models.check_values(header)
-            model, clip, vae = models.load(header)
-            model = saving.note_file(model, model_name, header.path)
-            found = check_match(models.match(model, header), allow_partial)
-            models.zero(model, found.missing)
+            model, clip, vae, compared = loaded(header, model_name, allow_partial)
             if header.projection is not None:
                 model = models.with_guidance(model, header.projection, guidance)
             if settings.family in published.PREDICTS_X0:
                 model = models.predicting_x0(model)
+            model = with_shift(model, settings)
             sampler, sigmas = sampler_for(model, settings, steps, denoise)
         except ValueError as error:
             raise ValueError(f'{NODE}: "{model_name}": {error}') from error
         lines = [
             f"{model_name}: {settings.family}",
-            f"sampler {settings.sampler}, {points_of(settings, steps, denoise)}",
+            f"sampler {settings.sampler}, {points_of(settings, sigmas, steps, denoise)}",
             f"cfg {settings.cfg:g}" + (f", guidance {guidance:g}" if header.projection is not None else ""),
-            f"{len(found.matched)} tensors matched, {len(found.missing) + len(found.unknown)} not",
-            *warnings(found),
+            *compared,
             *(
                 f"The file has no {part}: load one beside it."
                 for part, out in (("CLIP", clip), ("VAE", vae))
@@ -73,6 +69,20 @@ class FewStepLoadModel:
         return (model, clip, vae, sampler, sigmas, settings.cfg, "\n".join(lines))
 
 
+def loaded(header: models.Header, name: str, allow_partial: bool) -> tuple:
+    """(MODEL, CLIP, VAE, lines on what was compared): a U-Net's weights are checked, other networks are the host's."""
+    if header.is_u_net:
+        models.check_values(header)
+    model, clip, vae = models.load(header)
+    model = saving.note_file(model, name, header.path)
+    if not header.is_u_net:
+        return model, clip, vae, ["loaded as the stock loaders do; its weights were not compared with the network"]
+    found = check_match(models.match(model, header), allow_partial)
+    models.zero(model, found.missing)
+    counts = f"{len(found.matched)} tensors matched, {len(found.missing) + len(found.unknown)} not"
+    return model, clip, vae, [counts, *warnings(found)]
+
+
 def settings_of(name: str, header, family: str, steps: int) -> families.Settings:
     """The user's choice, else by metadata, the guidance projection, and the name."""
     if family != families.AUTO:
@@ -82,16 +92,15 @@ def settings_of(name: str, header, family: str, steps: int) -> families.Settings
         return found
     if header.projection is not None:
         return published.named(published.LCM, steps)
-    for row in published.ROWS:
-        hit = re.search(row.pattern, name.replace("\\", "/").lower())
-        if hit and row.family == published.LCM:
-            raise ValueError(
-                "is named like an LCM model but has no guidance embedding (time_embedding.cond_proj.weight). Get the "
-                "author's file, or choose its family."
-            )
-        if hit:
-            return row.make(int(hit[1]) if hit.re.groups else 0)
-    raise ValueError("has no FewStep metadata and no known name, so its sampler cannot be told. Choose its family.")
+    hit = published.found(name)
+    if hit is None:
+        raise ValueError("has no FewStep metadata and no known name, so its sampler cannot be told. Choose its family.")
+    if hit[0].family == published.LCM:
+        raise ValueError(
+            "is named like an LCM model but has no guidance embedding (time_embedding.cond_proj.weight). Get the "
+            "author's file, or choose its family."
+        )
+    return hit[1]
 
 
 def check_match(found: models.Match, allow_partial: bool) -> models.Match:

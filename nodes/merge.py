@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 
@@ -60,7 +60,7 @@ def weighted(node: str, parts: list[tuple[str, float]], rank: int, formula: str)
 def sampling_of(known: Iterable[tuple[families.Settings | None, float]]) -> dict:
     """{"sampling": the first known settings among the files that count}, or nothing."""
     settings = next((found for found, weight in known if found and weight), None)
-    return {"sampling": asdict(settings)} if settings else {}
+    return {"sampling": families.as_dict(settings)} if settings else {}
 
 
 def report(formula: str, parts: list, made: dict, rank: int, error: float) -> str:

@@ -2,7 +2,7 @@
 
 import json
 
-from ..host import model_copy
+from ..host import fingerprints
 from ..host.loading import merging, models, saving
 from ..host.names import plain_name
 from .merge import DTYPES, parsed
@@ -76,7 +76,7 @@ class FewStepSaveModel:
     def save(self, model, name, overwrite, clip=None, vae=None, recipe="", dtype=AS_LOADED):
         title = plain_name(name, "FewStepSaveModel: name")
         metadata = {"modelspec.title": title, "modelspec.implementation": "FewStep"}
-        metadata["fewstep.base"] = model_copy.fingerprint(model)
+        metadata["fewstep.base"] = fingerprints.of_model(model)
         if found := parsed(recipe, "FewStepSaveModel"):
             metadata["fewstep.merge"] = json.dumps(found)
         kind = DTYPES.get(dtype)

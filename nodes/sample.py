@@ -1,10 +1,12 @@
 """Few-step samplers: as a SAMPLER for SamplerCustom, and as one node that does it all."""
 
 from ..host import sampling
+from ..samplers.guidance import scales_of
 from ..samplers.imagine_flash import with_noise_correction
 from ..samplers.registry import SAMPLERS, timesteps_for
 from ..samplers.schedule import sigmas_of
 from ..samplers.unit_start import with_unit_start
+from .guidance import BY_STEP
 
 SAMPLER_NAME = (
     list(SAMPLERS),
@@ -89,15 +91,21 @@ class FewStepKSampler:
                 "sampler_name": SAMPLER_NAME,
                 "eta": ETA,
                 "denoise": ("FLOAT", {"default": 1.0, "min": 0.01, "max": 1.0, "step": 0.01}),
-            }
+            },
+            "optional": {
+                "cfg_by_step": ("STRING", {"default": "", "tooltip": f"Instead of cfg, if not empty. {BY_STEP}"})
+            },
         }
 
-    def sample(self, model, positive, negative, latent_image, seed, steps, cfg, sampler_name, eta, denoise):
+    def sample(
+        self, model, positive, negative, latent_image, seed, steps, cfg, sampler_name, eta, denoise, cfg_by_step=""
+    ):
         chosen = SAMPLERS[sampler_name]
         timesteps = timesteps_for(chosen.schedule, steps, denoise)
         sigmas = sigmas_of(model.get_model_object("model_sampling"), timesteps)
         sampler = sampling.as_sampler(chosen.function, chosen.keywords(eta, seed, latent_image.get("batch_index")))
-        return (sampling.sample_custom(model, seed, cfg, positive, negative, sampler, sigmas, latent_image),)
+        scales = scales_of(cfg_by_step) if cfg_by_step.strip() else cfg
+        return (sampling.sample_custom(model, seed, scales, positive, negative, sampler, sigmas, latent_image),)
 
 
 class FewStepNoiseCorrection:

@@ -1,20 +1,17 @@
 """What lies between two LoRAs: one row of pictures and one row of numbers per lambda."""
 
-import numpy
 import torch
-from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..host import folders, sampling
 from ..host.loading import loras
 from ..host.progress import Progress, throw_if_cancelled
-from ..training.checks import require
 from ..weights import merge
 from .merge import RANK, parent, summed
-from .widgets import numbers
+from .sheets import measured as look
+from .sheets import sheet, span, table
 
 NODE = "FewStepMergeSweep"
-MARGIN, LINE = 110, 14  # pixels
 
 
 class FewStepMergeSweep:
@@ -62,7 +59,7 @@ class FewStepMergeSweep:
         }
 
     def sweep(self, model, lora_a, lora_b, weights, rank, vae, file_a="", file_b="", **settings):
-        wanted = lambdas(weights)
+        wanted = span(weights, float, "weights", -10, 10)
         a, b = (parent(name, NODE) for name in (file_a or lora_a, file_b or lora_b))
         drawn, norms = {}, {}
         every = list(dict.fromkeys([*wanted, 1.0, 0.0]))  # the parents themselves, to measure against
@@ -74,14 +71,8 @@ class FewStepMergeSweep:
             drawn[weight] = draw(loras.apply(model, None, merge.to_file(merged), 1.0)[0], vae, settings)
             progress.show(done)
         rows = [measured(weight, drawn, norms) for weight in wanted]
-        return sheet(wanted, drawn), torch.cat([drawn[weight] for weight in wanted]), table(rows)
-
-
-def lambdas(text: str) -> list[float]:
-    found = list(dict.fromkeys(numbers(text, float, "weights")))
-    require(1 <= len(found) <= 16, f"{NODE}: weights needs 1 to 16 numbers, got {len(found)}.")
-    require(all(-10 <= weight <= 10 for weight in found), f"{NODE}: weights must lie in -10..10, got {text!r}.")
-    return found
+        labels, cells = [f"lambda {weight:g}" for weight in wanted], [drawn[weight] for weight in wanted]
+        return sheet(labels, cells), torch.cat(cells), table(rows)
 
 
 def draw(model, vae, settings: dict) -> Tensor:
@@ -99,35 +90,13 @@ def norm_of(merged: dict[str, merge.Delta]) -> float:
 def measured(weight: float, drawn: dict, norms: dict) -> dict[str, float]:
     """The delta's norm by A's, the pictures' mean, contrast and saturation, and how far they are from A's and B's."""
     pictures = drawn[weight]
-    saturation = pictures.amax(-1) - pictures.amin(-1)
     return {
         "lambda": weight,
         "norm": norms[weight] / max(norms[1.0], 1e-12),
-        "mean": float(pictures.mean()),
-        "std": float(pictures.std()),
-        "saturation": float(saturation.mean()),
+        **look(pictures),
         "to A": float((pictures - drawn[1.0]).abs().mean()),
         "to B": float((pictures - drawn[0.0]).abs().mean()),
     }
-
-
-def table(rows: list[dict[str, float]]) -> str:
-    head = " | ".join(rows[0])
-    lines = [" | ".join(f"{value:.4g}" for value in row.values()) for row in rows]
-    return "\n".join([f"| {line} |" for line in (head, " | ".join("---" for _ in rows[0]), *lines)])
-
-
-def sheet(weights: list[float], drawn: dict) -> Tensor:
-    """[1, h, w, 3]: a labelled row of pictures per lambda."""
-    count, height, width = drawn[weights[0]].shape[:3]
-    page = Image.new("RGB", (MARGIN + count * width, len(weights) * height), "white")
-    pen = ImageDraw.Draw(page)
-    for row, weight in enumerate(weights):
-        pen.text((8, row * height + (height - LINE) // 2), f"lambda {weight:g}", fill="black")
-        for column, pixels in enumerate(drawn[weight]):
-            picture = Image.fromarray((pixels * 255).round().byte().numpy())
-            page.paste(picture, (MARGIN + column * width, row * height))
-    return torch.from_numpy(numpy.asarray(page, dtype=numpy.float32) / 255)[None]
 
 
 NODES = (FewStepMergeSweep,)

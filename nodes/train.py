@@ -3,6 +3,7 @@
 from ..host import folders
 from ..host.names import plain_name
 from ..host.training import export, run
+from ..host.training.job import Job
 from ..training.checks import choices, require
 from ..training.config import TrainConfig
 from ..training.prompts import typed_prompts
@@ -156,9 +157,7 @@ class FewStepDistill:
         check_run(run_name, method, config, resume)
         prompts = list(typed_prompts(preview_prompts, "FewStepDistill: preview_prompts"))[:8]
         start = start_file or ("" if start_lora == "none" else start_lora)
-        job = run.Job(
-            model, clip, vae, data, method, config, run_name.strip(), prompts, start, start_model, resume_step
-        )
+        job = Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start, start_model, resume_step)
         result = run.distil(job)
         losses = [record["loss"] for record in result.metrics if "loss" in record]
         text = report.summary(result, method, config)

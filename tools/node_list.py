@@ -1,10 +1,9 @@
 """Write tests/helpers/nodes.json: what graphs that people saved rely on, the nodes' ids, inputs, outputs and defaults.
 
-`python tools/node_list.py` after a change that is meant; a test compares, so that one that is not meant is seen.
+`python run.py tool node_list` after a change that is meant; a test compares, so that one that is not meant is seen.
 """
 
 import json
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,6 +16,7 @@ def listed(node: type) -> dict:
     inputs = {
         group: {name: described(*spec) for name, spec in widgets.items()}
         for group, widgets in node.INPUT_TYPES().items()
+        if group != "hidden"  # the host fills these in
     }
     outputs = [
         f"{name} {kind}" for name, kind in zip(getattr(node, "RETURN_NAMES", node.RETURN_TYPES), node.RETURN_TYPES)
@@ -39,14 +39,10 @@ def text_of(nodes: dict[str, type]) -> str:
 
 
 def main() -> None:
-    sys.path.insert(0, str(ROOT))
-    import bootstrap
-
-    bootstrap.register()
-    from fewstep.host import headless
+    from ..host import headless
 
     headless.start()
-    from fewstep.nodes import NODE_CLASS_MAPPINGS
+    from ..nodes import NODE_CLASS_MAPPINGS
 
     FILE.write_text(text_of(NODE_CLASS_MAPPINGS), encoding="utf-8")
 

@@ -28,6 +28,7 @@ def run(weight: float, reward, args: argparse.Namespace, folder: Path) -> Path:
     from fewstep.host import folders, headless
     from fewstep.host.data import dataset
     from fewstep.host.training import run
+    from fewstep.host.training.job import Job
     from fewstep.training.config import TrainConfig
     from fewstep.training.methods import lcm
     from fewstep.training.on_images import with_feedback
@@ -43,7 +44,7 @@ def run(weight: float, reward, args: argparse.Namespace, folder: Path) -> Path:
     config = TrainConfig(**settings, warmup=5, preview_every=args.steps)
     loaded = headless.load_checkpoint(CHECKPOINT)  # a copy of its own: the drawer changed the layout of its VAE
     with torch.inference_mode():
-        job = run.Job(*loaded, spec, method, config, f"lit-{weight:g}", ["fox, 3d style"], START)
+        job = Job(*loaded, spec, method, config, f"lit-{weight:g}", ["fox, 3d style"], START)
         return folder / run.distil(job).name
 
 

@@ -24,12 +24,12 @@ def kept(folder: Path, key: str, count: int, make: Callable[[range], list[Tensor
     for number, file in enumerate(files):
         throw_if_cancelled()
         if not is_sound(file):
-            made = make(range(number * CHUNK, min((number + 1) * CHUNK, count)))
+            latents = make(range(number * CHUNK, min((number + 1) * CHUNK, count)))
             require(
-                all(bool(torch.isfinite(latent).all()) for latent in made),
+                all(bool(torch.isfinite(latent).all()) for latent in latents),
                 "FewStepDistill: the latents hold NaN or infinity. Try fp32, a lower teacher_cfg or another VAE.",
             )
-            sealed.save({str(i): latent for i, latent in enumerate(made)}, file, {"latents": file.stem})
+            sealed.save({str(i): latent for i, latent in enumerate(latents)}, file, {"latents": file.stem})
     return Lazy(count, lambda index: io.load_tensor(files[index // CHUNK], str(index % CHUNK)))
 
 

@@ -14,15 +14,17 @@ from ...training.checks import require
 from ...training.data import Examples, Lazy
 from ...training.order import Buckets
 from ...training.prompts import digest_of
-from .. import conditioning, model_copy, sampling
+from .. import architectures, conditioning, fingerprints, sampling
+from ..architectures import SIZES
+from ..sockets import Clip, Model, Vae
 from . import cache, images, masks
-from .from_host import Given, by_shape
+from .from_host import HostData, by_shape
 from .shards import Shards
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """prompts: what the teacher draws; pictures: with captions, instead; given: the host's own, instead.
+    """prompts: what the teacher draws; pictures: with captions, instead; host_data: the host's own, instead.
 
     width, height: in pixels; count: latents the teacher makes, in teacher_steps steps at guidance teacher_cfg. stamp:
     of the pictures' files, so that changed ones are other data. buckets: sides of differing pictures are multiples of
@@ -40,22 +42,29 @@ class DataSpec:
     name: str = ""  # of the pictures' folder
     buckets: int = 0
     text_cache: int = 2000
-    given: Given | None = None
+    host_data: HostData | None = None
 
     def digest(self) -> str:
         """A short name of exactly this data, for the cache and for resuming."""
-        parts = [digest_of(self.prompts), self.name, self.stamp, self.given and self.given.digest(), self.buckets]
+        parts = [
+            digest_of(self.prompts),
+            self.name,
+            self.stamp,
+            self.host_data and self.host_data.digest(),
+            self.buckets,
+        ]
         parts += [self.width, self.height, self.count, self.teacher_steps, self.teacher_cfg]
         return hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
 
     @property
     def drawn(self) -> bool:
         """Whether the teacher makes the latents."""
-        return self.pictures is None and self.given is None
+        return self.pictures is None and self.host_data is None
 
     def summary(self) -> str:
-        if self.given:
-            return f"{len(self.given)} {'conditionings' if self.given.latents is None else 'latents'} of the host"
+        if self.host_data:
+            kind = "conditionings" if self.host_data.latents is None else "latents"
+            return f"{len(self.host_data)} {kind} of the host"
         if self.pictures:
             return f"pictures of {self.name}"
         return f"{self.count} latents the teacher made from {len(self.prompts)} prompts"
@@ -68,9 +77,9 @@ class Maker:
     batch: pictures at a time; on_item(done, total) is called as they come and may raise to cancel.
     """
 
-    model: object
-    clip: object
-    vae: object
+    model: Model
+    clip: Clip
+    vae: Vae | None
     seed: int
     cache: Path
     batch: int = 16
@@ -78,7 +87,7 @@ class Maker:
 
     def shape(self, height: int, width: int) -> tuple[int, int, int]:
         """[c, h, w] of a latent, from pixels."""
-        return (self.model.model.latent_format.latent_channels, height // 8, width // 8)
+        return architectures.latent_shape(self.model, height, width)
 
 
 def build(spec: DataSpec, maker: Maker, look: bool = True) -> Examples:
@@ -86,8 +95,8 @@ def build(spec: DataSpec, maker: Maker, look: bool = True) -> Examples:
 
     look: False for methods that train on prompts alone: nothing is drawn, opened or encoded, and every prompt is used.
     """
-    if spec.given:
-        return from_host(spec.given, spec, maker, look)
+    if spec.host_data:
+        return from_host(spec.host_data, spec, maker, look)
     if spec.pictures:
         return from_pictures(spec, maker) if look else from_prompts(spec, maker, spec.pictures.captions, False)
     return from_prompts(spec, maker, spec.prompts, look)
@@ -115,10 +124,10 @@ def draw(spec: DataSpec, maker: Maker, texts: Sequence[str], encode: Callable) -
     """The teacher's latents."""
 
     def make(chosen: range) -> list[Tensor]:
-        made = []
+        latents = []
         for first in range(chosen.start, chosen.stop, maker.batch):
             some = range(first, min(first + maker.batch, chosen.stop))
-            made += sampling.teacher_latents(
+            latents += sampling.teacher_latents(
                 maker.model,
                 [encode(texts[i]) for i in some],
                 encode(""),
@@ -129,9 +138,9 @@ def draw(spec: DataSpec, maker: Maker, texts: Sequence[str], encode: Callable) -
                 cfg=spec.teacher_cfg,
             )
             maker.on_item(some.stop, len(texts))
-        return made
+        return latents
 
-    key = f"{spec.digest()}-{model_copy.fingerprint(maker.model)}-{maker.seed}"
+    key = f"{spec.digest()}-{fingerprints.of_model(maker.model)}-{maker.seed}"
     return cache.kept(maker.cache, key, len(texts), make)
 
 
@@ -143,7 +152,7 @@ def from_pictures(spec: DataSpec, maker: Maker) -> Examples:
     encode = conditioning.text_encoder(maker.clip, captions, spec.text_cache)
 
     def cond(text: str, index: int) -> dict[str, Tensor]:
-        sizes = dict(zip(images.SIZE_KEYS, fits[index].tolist()))
+        sizes = dict(zip(SIZES, fits[index].tolist()))
         size = sizes["target_height"], sizes["target_width"]
         return conditioning.model_keywords(maker.model, *encode(text), *size, sizes)
 
@@ -174,15 +183,15 @@ def encode_pictures(spec: DataSpec, maker: Maker, targets: Tensor) -> Lazy:
         with torch.inference_mode(False):
             return maker.model.model.process_latent_in(latent.float().cpu().clone())[0]
 
-    key = f"{spec.digest()}-{model_copy.fingerprint_of(maker.vae.first_stage_model)}"
+    key = f"{spec.digest()}-{fingerprints.of_network(maker.vae.first_stage_model)}"
     return cache.kept(maker.cache, key, len(targets), lambda chosen: [one(i) for i in chosen])
 
 
-def from_host(given: Given, spec: DataSpec, maker: Maker, look: bool) -> Examples:
+def from_host(data: HostData, spec: DataSpec, maker: Maker, look: bool) -> Examples:
     """The host's latents and conditionings as they are; latents of several shapes are buckets by themselves."""
     empty = conditioning.encode_text(maker.clip, "")
     plain = maker.shape(spec.height, spec.width)
-    groups = by_shape(given.latents) if given.latents and look else {plain: range(len(given))}
+    groups = by_shape(data.latents) if data.latents and look else {plain: range(len(data))}
     shapes = {index: shape for shape, group in groups.items() for index in group}
     for shape in groups:
         require(
@@ -191,13 +200,13 @@ def from_host(given: Given, spec: DataSpec, maker: Maker, look: bool) -> Example
         )
 
     def cond(index: int, text: conditioning.Encoded | None = None) -> dict[str, Tensor]:
-        hidden, pooled, numbers = given.cond(index)
-        height, width = (8 * side for side in shapes[index][1:])
-        return conditioning.model_keywords(maker.model, *(text or (hidden, pooled)), height, width, numbers)
+        hidden, pooled, numbers = data.cond(index)
+        size = architectures.image_size(maker.model, shapes[index])
+        return conditioning.model_keywords(maker.model, *(text or (hidden, pooled)), *size, numbers)
 
-    count = len(given)
+    count = len(data)
     return Examples(
-        given.latent(maker.model) if given.latents and look else None,
+        data.latent(maker.model) if data.latents and look else None,
         range(count),
         Lazy(count, cond),
         Lazy(count, lambda i: cond(i, empty)),

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from ...training.checks import require
 from ...training.data import Lazy
-from .images import SIZE_KEYS
+from ..architectures import ROWS
+from ..sockets import Model
 
 NODE = "FewStepDataFromHost"
-NUMBERS = {**dict.fromkeys(SIZE_KEYS, int), "guidance": float}  # SDXL's sizes; what Flux is told
+NUMBERS = {name: kind for row in ROWS for name, kind in row.numbers.items()}  # SDXL's sizes; what Flux is told
 KNOWN = ("pooled_output", *NUMBERS)  # what a cond may carry; None is as good as absent
 REASONS = {
     "area": "covers a part of the picture",
@@ -24,7 +25,7 @@ REASONS = {
 
 
 @dataclass(frozen=True)
-class Given:
+class HostData:
     """conds: (hidden [1, tokens, width], pooled [1, width] or None, numbers); latents: [c, h, w] in the VAE's scale.
 
     One cond for all latents, or one for each; without latents a run is on the conds alone.
@@ -47,7 +48,7 @@ class Given:
             update(state, latent)
         return state.hexdigest()
 
-    def latent(self, model) -> Lazy:
+    def latent(self, model: Model) -> Lazy:
         """The latents by index in the MODEL's scale, outside inference mode."""
 
         def one(index: int) -> Tensor:
@@ -65,7 +66,7 @@ def update(state, tensor: Tensor | None) -> None:
         state.update(str(tuple(tensor.shape)).encode() + tensor.detach().float().cpu().contiguous().numpy().tobytes())
 
 
-def given(latents: list[dict] | None, conditioning: list[list]) -> Given:
+def read(latents: list[dict] | None, conditioning: list[list]) -> HostData:
     """From a node's input lists. Raises ValueError with a sentence for what cannot be trained on."""
     conds = tuple(cond for entries in conditioning for entry in entries for cond in conds_of(*entry))
     rows = None if latents is None else tuple(row for latent in latents for row in rows_of(latent))
@@ -77,7 +78,7 @@ def given(latents: list[dict] | None, conditioning: list[list]) -> Given:
     )
     for row in rows or ():
         require(bool(torch.isfinite(row).all()), f"{NODE}: a latent holds NaN or infinity. Check the VAE and pictures.")
-    return Given(conds, rows)
+    return HostData(conds, rows)
 
 
 def conds_of(hidden: Tensor, options: dict) -> list[tuple]:
@@ -108,7 +109,7 @@ def rows_of(latent: dict) -> list[Tensor]:
 
 def by_shape(latents: tuple[Tensor, ...]) -> dict[tuple[int, ...], list[int]]:
     """Which latents have each shape [c, h, w], in the order they come."""
-    found: dict[tuple[int, ...], list[int]] = {}
+    groups: dict[tuple[int, ...], list[int]] = {}
     for index, latent in enumerate(latents):
-        found.setdefault(tuple(latent.shape), []).append(index)
-    return found
+        groups.setdefault(tuple(latent.shape), []).append(index)
+    return groups

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from ...training.checks import require
 from .. import folders
+from ..architectures import SIZES
 from ..progress import throw_if_cancelled
 from . import masks, pictures
 from .shards import Shards
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-SIZE_KEYS = ("width", "height", "crop_w", "crop_h", "target_width", "target_height")  # as the host's SDXL calls them
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap the sides
 ORIENTATION = 0x0112
 
@@ -121,7 +121,7 @@ def bucket_sizes(width: int, height: int, step: int) -> list[tuple[int, int]]:
 
 
 def fit(size: tuple[int, int], buckets: list[tuple[int, int]]) -> tuple[int, ...]:
-    """SIZE_KEYS of a picture: its own size, where the crop begins after resizing, and the bucket nearest in shape.
+    """SIZES of a picture: its own size, where the crop begins after resizing, and the bucket nearest in shape.
 
     SDXL (Podell et al. 2023, 2.2): the original size and the crop's corner are conditions, beside the target size.
     """
@@ -133,8 +133,8 @@ def fit(size: tuple[int, int], buckets: list[tuple[int, int]]) -> tuple[int, ...
 
 
 def fits_of(source: Folder | Shards, buckets: list[tuple[int, int]]) -> Tensor:
-    """[n, 6] int32: SIZE_KEYS of every picture."""
-    rows = numpy.empty((len(source.captions), len(SIZE_KEYS)), dtype=numpy.int32)
+    """[n, 6] int32: SIZES of every picture."""
+    rows = numpy.empty((len(source.captions), len(SIZES)), dtype=numpy.int32)
     for index in range(len(rows)):
         throw_if_cancelled()
         rows[index] = fit(picture_size(source, index), buckets)

@@ -7,15 +7,12 @@ from pathlib import Path
 import torch
 
 from ...weights import families, stream_loras, stream_models
+from ..architectures import UNET
 from ..progress import Progress, throw_if_cancelled
 from . import loras, models, saving
 
 PREFIX = "diffusion_model."
-GROUPS = (
-    "input_blocks",
-    "middle_block",
-    "output_blocks",
-)  # everything else is "rest": embeddings, first and last layer
+GROUPS = tuple(blocks.name for blocks in UNET.blocks)  # all else is "rest": embeddings, first and last layer
 
 
 def check_alike(a, b, node: str) -> None:

@@ -12,6 +12,7 @@ from ...samplers.guidance_embedding import GuidedTimestep
 from ...weights import checks, io, unet_names
 from ...weights.threads import one_thread
 from .. import folders
+from ..architectures import UNET
 from ..progress import throw_if_cancelled
 
 KINDS = ("checkpoints", "diffusion_models", "unet")
@@ -19,7 +20,9 @@ CHECKPOINT = "model.diffusion_model."
 VAE = ("first_stage_model.", "vae.")
 CLIP = ("cond_stage_model.", "conditioner.embedders.", "text_encoders.")
 PROJECTION = "cond_proj.weight"
-GUIDED_LAYER = "diffusion_model.time_embed.0.forward"
+QUANTISED = (".scale_weight", ".weight_scale", ".comfy_quant", ".scale_input", "scaled_fp8")
+LORA = (".lora_", ".lora_A", ".lora_B", ".hada_w1_a", ".lokr_w1")
+GUIDED_LAYER = f"diffusion_model.{UNET.guidance_layer}.forward"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,13 @@ class Header:
     @property
     def is_diffusers(self) -> bool:
         return not self.is_checkpoint and self.has(("down_blocks.",))
+
+    @property
+    def is_u_net(self) -> bool:
+        """A U-Net that is not quantised: its weights are compared and checked here. Others are the host's business."""
+        names = [key.removeprefix(CHECKPOINT) for key in self.keys]
+        packed = any(name.endswith(QUANTISED) for name in names)
+        return not packed and any(name.startswith(("input_blocks.", "down_blocks.")) for name in names)
 
     def has(self, prefixes: tuple[str, ...]) -> bool:
         return any(key.startswith(prefixes) for key in self.keys)
@@ -100,7 +110,7 @@ def read(name: str) -> Header:
         raise ValueError("is one part of several. Join them: in diffusers, save_pretrained(max_shard_size='100GB').")
     if header.has(("controlnet_cond_embedding.", "control_model.", "controlnet_down_blocks.")):
         raise ValueError("is a ControlNet, not a whole model. It goes into the stock Load ControlNet Model.")
-    if not header.has((CHECKPOINT, "down_blocks.", "input_blocks.")):
+    if not header.shapes or any(part in key for key in header.shapes for part in LORA):
         raise ValueError("holds no diffusion model. A LoRA goes into FewStep Load LoRA.")
     return header
 
@@ -174,7 +184,7 @@ def zero(model, names: list[str]) -> None:
 
 def with_guidance(model, projection: Tensor, guidance: float):
     """A clone that is told the guidance scale. Parameters keep their names, so LoRAs and offloading work."""
-    layer = model.model.diffusion_model.time_embed[0]
+    layer = model.model.diffusion_model.get_submodule(UNET.guidance_layer)
     if projection.shape[0] != layer.weight.shape[1]:
         raise ValueError(f"has a guidance projection of {projection.shape[0]} channels, not {layer.weight.shape[1]}.")
     guided = model.clone()

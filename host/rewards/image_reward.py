@@ -12,7 +12,7 @@ from ...training.checks import require
 from ...training.rewards import PairedScore
 from .. import folders
 from . import clip
-from .offload import lent
+from .offload import offloaded
 
 FILES = {
     "ImageReward.pt": "the weights, from Hugging Face's THUDM/ImageReward",
@@ -62,7 +62,7 @@ def load(folder: Path, node: str) -> nn.Module:
         missing, _ = model.load_state_dict(clip.torch_file(folder / "ImageReward.pt", node), strict=False)
         lost = [key for key in missing if not key.endswith(ENDINGS)]
         require(not lost, f"{node}: ImageReward.pt lacks {len(lost)} tensors ({', '.join(lost[:3])}). Get it again.")
-        return lent(model.float().eval().requires_grad_(False))
+        return offloaded(model.float().eval().requires_grad_(False))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from ...training.checks import require
 from ...training.perception import InstanceCritic
 from ...weights import io
 from . import clip
-from .offload import lent
+from .offload import offloaded
 
 ENDINGS = (".safetensors", ".pth", ".pt")
 HEAD = "roi_heads.box_predictor.cls_score.weight"
@@ -74,7 +74,7 @@ def build(tensors: dict[str, Tensor], count: int, min_size: int, name: str, node
         missing, unknown = network.load_state_dict(tensors, strict=False)
         lost = [key for key in missing if not key.endswith("num_batches_tracked")]
         require(not lost and not unknown, f"{node}: {name} does not fit ({', '.join([*lost, *unknown][:3])}).")
-        return lent(network.float().requires_grad_(False))
+        return offloaded(network.float().requires_grad_(False))
 
 
 def batch_norm(width: int) -> nn.Module:

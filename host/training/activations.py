@@ -9,17 +9,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...training.adversarial import as_map
-from .. import conditioning, model_copy
-from . import architectures, layers
+from .. import architectures, conditioning, model_copy
+from ..architectures import Network
+from . import layers
+from .job import Job
 
-OUTSIDE = -1  # no layer of the U-Net: the time embedding, the skip connections
+OUTSIDE = -1  # no layer of a block: the time embedding, the skip connections
 META = torch.device("meta")
 KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass
 class Kept:
-    """Bytes by layer of the U-Net that stay for the backward pass, and the bytes of each layer's own input."""
+    """Bytes by layer of the network that stay for the backward pass, and the bytes of each layer's own input."""
 
     saved: dict[int, int] = field(default_factory=dict)
     inputs: dict[int, int] = field(default_factory=dict)
@@ -36,7 +38,7 @@ class Kept:
         return self.saved.get(OUTSIDE, 0) + sum(self.inputs.values()) + self.largest
 
 
-def hollow(module: nn.Module) -> nn.Module:
+def on_meta(module: nn.Module) -> nn.Module:
     """A deep copy whose tensors have a shape and no memory."""
     whole = (*module.parameters(), *module.buffers())
     tensors = {id(t): torch.empty(t.shape, dtype=t.dtype, device=META) for t in whole}
@@ -63,7 +65,7 @@ def attention(q, k, v, heads, *_, skip_reshape=False, skip_output_reshape=False,
 
 
 def add_lora(module: nn.Module, rank: int) -> None:
-    """A LoRA beside a hollow module, as peft runs it: y + up(down(x)), both of which learn."""
+    """A LoRA beside a module without memory, as peft runs it: y + up(down(x)), both of which learn."""
     kind = module.weight.dtype
     shape = module.weight.shape
     down = nn.Parameter(torch.empty(rank, *shape[1:], dtype=kind, device=META))
@@ -78,13 +80,13 @@ def add_lora(module: nn.Module, rank: int) -> None:
     module.register_forward_hook(beside)
 
 
-def kept(job) -> tuple[Kept, list[int]]:
+def kept(job: Job) -> tuple[Kept, list[int]]:
     """(what one pass of the student with the run's batch and size keeps, channels of the discriminator's features)."""
     config, model = job.config, job.model
     with torch.inference_mode(False), torch.enable_grad(), model_copy.attention_by(attention):
-        net = model_copy.to_trainable(hollow(model.model.diffusion_model), KINDS[config.precision])
+        net = model_copy.to_trainable(on_meta(model.model.diffusion_model), KINDS[config.precision])
         net.dtype = KINDS[config.precision]
-        if config.train == "lora":
+        if job.trains_lora:
             modules = dict(net.named_modules())
             own = job.training("student")
             for name in layers.chosen(model, own.layers):
@@ -92,38 +94,38 @@ def kept(job) -> tuple[Kept, list[int]]:
         else:
             net.requires_grad_(True)
         base = copy.copy(model.model)
-        sampling = hollow(model.get_model_object("model_sampling"))
+        sampling = on_meta(model.get_model_object("model_sampling"))
         base._modules = {**model.model._modules, "diffusion_model": net, "model_sampling": sampling}
         base.manual_cast_dtype = None
-        found, widths = watched(net)
-        with torch.autograd.graph.saved_tensors_hooks(counting(net, found), lambda nothing: nothing):
+        counts, widths = watched(net, architectures.network_of(model))
+        with torch.autograd.graph.saved_tensors_hooks(counting(net, counts), lambda nothing: nothing):
             base.apply_model(*arguments(job), transformer_options={}, **keywords(job))
-    return found, widths
+    return counts, widths
 
 
-def watched(net: nn.Module) -> tuple[Kept, list[int]]:
+def watched(net: nn.Module, network: Network) -> tuple[Kept, list[int]]:
     """Counts that know in which layer the pass is, and a list that fills with the widths of the blocks' outputs."""
-    found, widths = Kept(), []
+    counts, widths = Kept(), []
 
     def enter(layer: int) -> Callable:
         def hook(_, inputs: tuple, named: dict) -> None:
-            found.layer = layer
-            found.inputs[layer] = sum(x.nbytes for x in (*inputs, *named.values()) if isinstance(x, Tensor))
+            counts.layer = layer
+            counts.inputs[layer] = sum(x.nbytes for x in (*inputs, *named.values()) if isinstance(x, Tensor))
 
         return hook
 
     def leave(*_) -> None:
-        found.layer = OUTSIDE
+        counts.layer = OUTSIDE
 
-    for number, layer in enumerate(architectures.layers(net)):
+    for number, layer in enumerate(layers.recomputed(net, network)):
         layer.register_forward_pre_hook(enter(number), with_kwargs=True)
         layer.register_forward_hook(leave)
-    for layer in architectures.features(net):
+    for layer in layers.features(net, network):
         layer.register_forward_hook(lambda _, __, output: widths.append(as_map(output).shape[1]))
-    return found, widths
+    return counts, widths
 
 
-def counting(net: nn.Module, found: Kept) -> Callable:
+def counting(net: nn.Module, counts: Kept) -> Callable:
     """A hook for saved tensors that adds up their storages, each once; weights are there anyway."""
     known = {t.untyped_storage()._cdata for t in (*net.parameters(), *net.buffers())}
     alive = []  # so that no storage's address is used again
@@ -133,21 +135,19 @@ def counting(net: nn.Module, found: Kept) -> Callable:
         if storage._cdata not in known and not isinstance(tensor, nn.Parameter):
             known.add(storage._cdata)
             alive.append(storage)
-            found.saved[found.layer] = found.saved.get(found.layer, 0) + storage.nbytes()
+            counts.saved[counts.layer] = counts.saved.get(counts.layer, 0) + storage.nbytes()
 
     return pack
 
 
-def arguments(job) -> tuple[Tensor, Tensor]:
+def arguments(job: Job) -> tuple[Tensor, Tensor]:
     """(y, sigma) of one micro-batch."""
-    size = (job.spec.height // 8, job.spec.width // 8)
-    channels = job.model.model.latent_format.latent_channels
-    count = job.config.batch_size
-    return torch.empty(count, channels, *size, device=META), torch.empty(count, device=META)
+    shape, count = architectures.latent_shape(job.model, job.spec.height, job.spec.width), job.config.batch_size
+    return torch.empty(count, *shape, device=META), torch.empty(count, device=META)
 
 
-def keywords(job) -> dict[str, Tensor]:
+def keywords(job: Job) -> dict[str, Tensor]:
     """The empty prompt's conditioning, as large as the batch."""
-    found = conditioning.encode_prompts(job.model, job.clip, [""], job.spec.height, job.spec.width)[0]
-    found.pop("tokens", None)
-    return {name: torch.empty(job.config.batch_size, *t.shape[1:], device=META) for name, t in found.items()}
+    cond = conditioning.encode_prompts(job.model, job.clip, [""], job.spec.height, job.spec.width)[0]
+    cond.pop("tokens", None)
+    return {name: torch.empty(job.config.batch_size, *t.shape[1:], device=META) for name, t in cond.items()}

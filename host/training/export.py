@@ -10,45 +10,41 @@ from ...training.checks import require
 from ...training.config import check_resume
 from ...training.method import Method
 from ...training.options import ConsistencyOptions
-from ...weights import bases, families, io, keys, plain_json, stream
-from .. import folders, names
+from ...weights import families, io, keys, plain_json, stream
+from .. import architectures, folders, names
 from ..loading import loras, models
-from . import architectures, patches
-
-ARCHITECTURES = {  # modelspec's
-    "SD2.x": "stable-diffusion-v2-768-v",
-    **dict.fromkeys(bases.OF_SDXLS_WIDTH, "stable-diffusion-xl-v1-base"),
-    "SD3": "stable-diffusion-3",
-    "Flux": "flux-1-dev",
-}
+from ..sockets import Model
+from . import layers, patches
+from .job import NODE, Job
 
 
-def as_file(job, weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
+def as_file(job: Job, weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
     """The kept weights as the file has them: a LoRA in kohya's names, or the network in the host's (ldm's); and the
     relative error of the wired MODEL's patches in it.
 
     A whole network takes the wired model's precision, so that the file and the returned MODEL are the same.
     """
-    if job.config.train == "lora":
-        names, alpha = architectures.lora_names(job.model), job.training("student").alpha
-        return patches.product(job, keys.export_lora(weights, names, alpha))
+    if job.trains_lora:
+        return patches.product(
+            job, keys.export_lora(weights, layers.lora_names(job.model), job.training("student").alpha)
+        )
     kind = job.model.model.get_dtype()
     return {name: weight.detach().to("cpu", kind, copy=True) for name, weight in weights.items()}, 0.0
 
 
-def name_of(job) -> str:
+def name_of(job: Job) -> str:
     """What the loaders list the student's file by."""
     return str(Path("fewstep") / f"{job.run_name}.safetensors")
 
 
-def target(job) -> Path:
+def target(job: Job) -> Path:
     """Where the student's file goes: the user's folder for LoRAs or for diffusion models.
 
     Raises ValueError for a run's name that is no file's, and when another run or node has saved a file of that name.
     """
     who = "FewStepDistill: run_name"
     names.plain_name(job.run_name, who)
-    root = folders.lora_folder() if job.config.train == "lora" else folders.network_folder()
+    root = folders.lora_folder() if job.trains_lora else folders.network_folder()
     path = names.inside(root, name_of(job), who)
     require(
         not path.exists() or is_own(path, job),
@@ -58,7 +54,7 @@ def target(job) -> Path:
     return path
 
 
-def is_own(path: Path, job) -> bool:
+def is_own(path: Path, job: Job) -> bool:
     """Whether an earlier part of this very run wrote a file: its recipe is one that the run could be resumed from."""
     try:
         found = stream.read_header(path).metadata
@@ -69,40 +65,41 @@ def is_own(path: Path, job) -> bool:
         return False
 
 
-def recipe_of(job) -> dict:
+def recipe_of(job: Job) -> dict:
     return {**job.method.recipe(), **asdict(job.config), **job.source}
 
 
-def write(job, tensors: dict[str, Tensor]) -> None:
-    """Save the student with its recipe, and remove what a killed process left of that file."""
+def write(job: Job, tensors: dict[str, Tensor]) -> str:
+    """Save the student with its recipe, over what a killed process left of that file; the name it is listed by."""
     path = target(job)
     io.sweep(path.parent, f"{path.name}.")
     io.save(tensors, path, metadata(job))
+    return name_of(job)
 
 
-def metadata(job) -> dict[str, str]:
+def metadata(job: Job) -> dict[str, str]:
     """modelspec.* and ss_* for other readers, `fewstep` for ours: how to sample, and how it was made. Strings only."""
-    spec, config = job.spec, job.config
+    spec = job.spec
     data = {"made": spec.summary(), "size": [spec.width, spec.height]}
     if spec.drawn:
         data |= {"teacher_steps": spec.teacher_steps, "teacher_cfg": spec.teacher_cfg}
     recipe = {
-        "sampling": asdict(settings(job)),
+        "sampling": families.as_dict(settings(job)),
         "recipe": recipe_of(job),
         "data": data,
     }
-    architecture = ARCHITECTURES.get(loras.base_of(job.model), "stable-diffusion-v1")
-    found = {
+    architecture = architectures.of(job.model).modelspec
+    common = {
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.architecture": architecture,
         "modelspec.title": job.run_name,
         "modelspec.implementation": "FewStep",
         families.METADATA_KEY: json.dumps(recipe),
     }
-    if config.train != "lora":
-        return found
+    if not job.trains_lora:
+        return common
     own = job.training("student")
-    return found | {
+    return common | {
         "modelspec.architecture": f"{architecture}/lora",
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(own.rank),
@@ -110,29 +107,29 @@ def metadata(job) -> dict[str, str]:
     }
 
 
-def settings(job) -> families.Settings:
+def settings(job: Job) -> families.Settings:
     """How the student is sampled."""
     method = job.method
-    found = families.Settings(
+    sampling = families.Settings(
         f"FewStep {method.name}",
         method.sampler,
         method.schedule,
         steps=(1, method.most) if method.schedule == "lcm" else (method.most, method.most),
         best_steps=min(method.most, 4),
         eta=method.eta,
-        timesteps={str(len(found)): list(found) for found in method.timesteps},
+        timesteps={str(len(own)): list(own) for own in method.timesteps},
     )
-    started = families.from_metadata(loras.metadata(job.start, "FewStepDistill")) if job.start else None
+    started = families.from_metadata(loras.metadata(job.start, NODE)) if job.start else None
     if started is not None and keeps_steps(method, started):
-        found = replace(started, family=f"{found.family} after {started.family}")
+        sampling = replace(started, family=f"{sampling.family} after {started.family}")
     notes = []
     if method.embeds_guidance:
         told = method.options_of(ConsistencyOptions)
         low, high = min(own.guidance_min for own in told), max(own.guidance_max for own in told)
         notes.append(f"It learnt guidance {low:g} to {high:g}; only FewStep Load Model sets it.")
-    if job.config.train != "lora" and "model_sampling" in job.model.object_patches:
+    if not job.trains_lora and "model_sampling" in job.model.object_patches:
         notes.append("Its base had a ModelSampling node on it: put the same one on this model.")
-    return replace(found, note=" ".join(notes))
+    return replace(sampling, note=" ".join(notes))
 
 
 def keeps_steps(method: Method, started: families.Settings) -> bool:
@@ -140,10 +137,10 @@ def keeps_steps(method: Method, started: families.Settings) -> bool:
     return method.timesteps == ((999,),) and started.schedule == "lcm" and started.steps[1] > 1
 
 
-def student_model(job, tensors: dict[str, Tensor]):
+def student_model(job: Job, tensors: dict[str, Tensor]) -> Model:
     """The input MODEL's clone with the student on it: its LoRA beside those it had or in their place, or each weight
     replaced."""
-    if job.config.train == "lora":
+    if job.trains_lora:
         return loras.apply(patches.carrier(job), None, tensors, 1.0)[0]
     student = job.model.clone()
     student.object_patches.pop(models.GUIDED_LAYER, None)  # its bias or its own embedding has it

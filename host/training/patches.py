@@ -12,27 +12,29 @@ from torch import Tensor
 from ...training.checks import choices, require
 from ...training.config import TrainConfig
 from ...weights import keys, merge
-from . import architectures
+from ..sockets import Model
+from . import layers
+from .job import Job
 
 UNET = "diffusion_model."
 PATCHED, PLAIN_BASE, BY_SVD = choices(TrainConfig, "lora_over")
 UP, DOWN, ALPHA, PLAIN = 0, 1, 2, 3  # what the host keeps of a LoRA; from PLAIN on: mid, DoRA scale, reshape
 
 
-def check(job) -> None:
+def check(job: Job) -> None:
     """Refuse, by name, patches that are no plain LoRA where the product must be exact, before anything is drawn."""
     if job.config.lora_over == PLAIN_BASE:
         task(job.model)
 
 
-def task(model, rank: int = 0) -> tuple[dict[str, list[merge.Delta]], float]:
+def task(model: Model, rank: int = 0) -> tuple[dict[str, list[merge.Delta]], float]:
     """{kohya's module: deltas} of what lies on a MODEL, at the strengths it has there; and its relative error.
 
     Plain LoRAs are exact. Whatever else (differences of model merges, LoHa, LoKr, DoRA) is refused at rank 0; else it
     is what the host makes of the weight, minus the weight, by SVD at that rank. What no LoRA holds, biases and norms
     mostly, is lost and counts in the error.
     """
-    names, found, lost, whole = architectures.lora_names(model), {}, 0.0, 0.0
+    names, deltas_of, lost, whole = layers.lora_names(model), {}, 0.0, 0.0
     weights = model.model.state_dict()
     for key, patches in model.patches.items():
         module = str(key).removeprefix(UNET).removesuffix(".weight")
@@ -47,9 +49,9 @@ def task(model, rank: int = 0) -> tuple[dict[str, list[merge.Delta]], float]:
             delta, error = merge.factored(difference, rank) if fits else (None, 1.0)
             deltas, size = [delta] if fits else [], float(difference.square().sum())
         if deltas:
-            found.setdefault(keys.kohya_name(names[module]), []).extend(deltas)
+            deltas_of.setdefault(keys.kohya_name(names[module]), []).extend(deltas)
         lost, whole = lost + error**2 * size, whole + size
-    return found, (lost / max(whole, 1e-30)) ** 0.5
+    return deltas_of, (lost / max(whole, 1e-30)) ** 0.5
 
 
 def is_plain(patch: tuple) -> bool:
@@ -68,7 +70,7 @@ def refusal(key: str, kind: str) -> str:
 
 
 @torch.no_grad()
-def change(model, key: str, weight: Tensor, patches: list) -> Tensor:
+def change(model: Model, key: str, weight: Tensor, patches: list) -> Tensor:
     """What the patches of one key add to its weight, in fp32, by the host's own arithmetic."""
     kept = model.backup.get(key)  # where patches are on the weights just now
     plain = (weight if kept is None else getattr(kept, "weight", kept)).detach().float().cpu()
@@ -94,7 +96,7 @@ def delta_of(strength: float, parts: tuple, shape: torch.Size) -> merge.Delta:
     return merge.Delta(up * scale, down)
 
 
-def product(job, speed: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
+def product(job: Job, speed: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
     """The student's file: its own LoRA, or that and the task's as one; and the relative error of the task in it."""
     if job.config.lora_over == PATCHED or not job.model.patches:
         return speed, 0.0
@@ -105,7 +107,7 @@ def product(job, speed: dict[str, Tensor]) -> tuple[dict[str, Tensor], float]:
     return merge.to_file(whole), error
 
 
-def carrier(job):
+def carrier(job: Job) -> Model:
     """The MODEL that the product goes on: the wired one, or its clone without LoRAs."""
     if job.config.lora_over == PATCHED:
         return job.model
@@ -114,10 +116,10 @@ def carrier(job):
     return plain
 
 
-def check_start(job, metadata: dict, start: str) -> None:
+def check_start(job: Job, metadata: dict[str, str]) -> None:
     """A LoRA that holds its task already would bring it twice onto a MODEL that has it too."""
     require(
         not job.model.patches or '"lora_over": "plain base' not in metadata.get("fewstep", ""),
-        f'FewStepDistill: "{start}" is over the plain base and holds its task already, and this MODEL has it too. '
+        f'FewStepDistill: "{job.start}" is over the plain base and holds its task already, and this MODEL has it too. '
         "Take the LoRAs off the MODEL, or start from a speed LoRA (lora_over: patched model).",
     )

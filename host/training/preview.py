@@ -10,9 +10,9 @@ from torch import Tensor
 from ...samplers.registry import SAMPLERS
 from ...samplers.schedule import sigmas_of
 from ...training.data import join_conds
-from .. import conditioning, sampling
-
-STEPS = 4
+from .. import architectures, conditioning, sampling
+from ..model_copy import TrainingCopy
+from .job import Job
 
 
 class Preview:
@@ -22,7 +22,7 @@ class Preview:
     DPM++ 2M with the data's steps and guidance. Without a VAE or prompts there are no pictures.
     """
 
-    def __init__(self, job):
+    def __init__(self, job: Job):
         self.job, self.conds, self.teacher = job, [], None
         if job.vae is None or not job.preview_prompts:
             return
@@ -30,19 +30,18 @@ class Preview:
         encoded = [conditioning.encode_text(job.clip, prompt) for prompt in [*prompts, ""]]
         size = (spec.height, spec.width)
         self.conds = [conditioning.model_keywords(job.model, *text, *size) for text in encoded[:-1]]
-        shape = (job.model.model.latent_format.latent_channels, spec.height // 8, spec.width // 8)
+        shape = architectures.latent_shape(job.model, *size)
         self.noise = sampling.unit_noise(shape, job.config.seed, list(range(len(prompts))))
         how = {"steps": spec.teacher_steps, "cfg": spec.teacher_cfg}
         latents = sampling.draw(job.model, encoded[:-1], encoded[-1], self.noise, **how)
         self.teacher = self.row(latents)
 
-    def picture(self, student: Callable, copy) -> Image.Image | None:
+    def picture(self, student: Callable, copy: TrainingCopy) -> Image.Image | None:
         """The student's row under the teacher's. student(y, sigma, cond) -> x0 on the training copy."""
         if self.teacher is None:
             return None
         method = self.job.method
-        timesteps = method.timesteps_for(min(STEPS, method.most))
-        sigmas = sigmas_of(copy.sampling, timesteps).to(copy.device)
+        sigmas = sigmas_of(copy.sampling, self.job.timesteps).to(copy.device)
         noise = self.noise.to(copy.device)
         start = copy.sampling.noise_scaling(sigmas[0], noise.clone(), torch.zeros_like(noise), max_denoise=True)
         model = Seen(partial(student, cond=join_conds(self.conds, copy.device)), copy.sampling)

@@ -78,7 +78,7 @@ def main() -> None:
     args = parser.parse_args()
     headless.start()
     from fewstep.host import conditioning, folders, model_copy
-    from fewstep.host.training import architectures
+    from fewstep.host.training import layers
 
     model, clip, vae = headless.load_checkpoint(folders.ASSETS / "checkpoints" / "fewstep-tiny-sd.safetensors")
     lines = (folders.PROMPTS / "tiny-sd.txt").read_text(encoding="utf-8").splitlines()
@@ -87,8 +87,8 @@ def main() -> None:
     with model_copy.training_mode():
         latents = styled_latents(model, vae, encoded[:-1], encoded[-1])
         conds = [conditioning.model_keywords(model, *text, *SIZE) for text in encoded[:-1]]
-        learnt = learn(model_copy.TrainingCopy(model), latents, conds, architectures.lora_targets(model), args.steps)
-    tensors = keys.export_lora(learnt, architectures.lora_names(model), RANK)
+        learnt = learn(model_copy.TrainingCopy(model), latents, conds, layers.lora_targets(model), args.steps)
+    tensors = keys.export_lora(learnt, layers.lora_names(model), RANK)
     tensors = {key: tensor.half() if tensor.ndim else tensor for key, tensor in tensors.items()}
     about = {"modelspec.title": "cyanotype", "modelspec.description": "A style LoRA of the tiny base, rank 4."}
     io.save(tensors, args.out, {**about, "ss_network_dim": str(RANK), "ss_network_alpha": str(RANK)})

@@ -11,24 +11,24 @@ from fewstep.training.options import ConsistencyOptions
 
 def job_of(tiny, method=None, side=96, **settings):
     from fewstep.host.data import dataset
-    from fewstep.host.training import run
+    from fewstep.host.training.job import Job
 
     method = method or methods.lcm(ConsistencyOptions())
     spec = dataset.DataSpec(tuple(PROMPTS), None, side, side, 4, 2, 2.0)
     config = TrainConfig(**{"batch_size": 2, "rank": 8, "alpha": 8.0, **settings})
-    return run.Job(*tiny, spec, method, config, "estimate", [])
+    return Job(*tiny, spec, method, config, "estimate", [])
 
 
 def really_kept(job) -> int:
     """Bytes of the tensors that autograd saves in a real pass of the student, weights not counted."""
     from fewstep.host import conditioning, model_copy
-    from fewstep.host.training import activations, architectures
+    from fewstep.host.training import activations, layers
     from fewstep.training.roles import LoraRoles, equal_adapters
 
     kind, count = activations.KINDS[job.config.precision], job.config.batch_size
     with model_copy.training_mode():
         copy = model_copy.TrainingCopy(job.model, kind)
-        targets = architectures.lora_targets(job.model)
+        targets = layers.lora_targets(job.model)
         roles = LoraRoles(copy.net, copy.denoise, equal_adapters(targets, job.config.rank, job.config.alpha))
         found = conditioning.encode_prompts(job.model, job.clip, [""], job.spec.height, job.spec.width)[0]
         cond = {name: value.expand(count, *value.shape[1:]).contiguous() for name, value in found.items()}

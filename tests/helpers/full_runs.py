@@ -20,6 +20,7 @@ def run(wired, folder, method, steps=2, start="", start_model=None, prompts=(), 
     from fewstep.host import folders
     from fewstep.host.data import dataset
     from fewstep.host.training import run
+    from fewstep.host.training.job import Job
 
     spec = dataset.DataSpec(tuple(PROMPTS), None, 96, 96, 4, 2, 2.0)
     settings = {"batch_size": 2, "rank": 4, "alpha": 4.0, "learning_rate": 1e-4, "preview_every": 2, "ema_decay": 0.5}
@@ -29,7 +30,7 @@ def run(wired, folder, method, steps=2, start="", start_model=None, prompts=(), 
         patch.setattr(folders, "lora_folder", lambda: folder / "loras")
         patch.setattr(folders, "network_folder", lambda: folder / "networks")
         with torch.inference_mode():
-            job = run.Job(*wired, spec, method, config, "full", list(prompts), start, start_model)
+            job = Job(*wired, spec, method, config, "full", list(prompts), start, start_model)
             return run.distil(job), job
 
 

@@ -15,6 +15,7 @@ def short_lora(tiny, tmp_path, steps=3, prompts=PROMPTS, start="", **options):
     from fewstep.host import folders
     from fewstep.host.data import dataset
     from fewstep.host.training import run
+    from fewstep.host.training.job import Job
     from fewstep.training.config import TrainConfig
     from fewstep.training.methods import lcm
     from fewstep.training.options import ConsistencyOptions
@@ -28,7 +29,7 @@ def short_lora(tiny, tmp_path, steps=3, prompts=PROMPTS, start="", **options):
         patch.setattr(folders, "output_folder", lambda: tmp_path / "output")
         patch.setattr(folders, "lora_folder", lambda: tmp_path / "loras")
         with torch.inference_mode():  # as the host runs its nodes
-            return run.distil(run.Job(model, clip, vae, spec, method, config, "short", PROMPTS, start))
+            return run.distil(Job(model, clip, vae, spec, method, config, "short", PROMPTS, start))
 
 
 def denoised(model, clip, sigma=3.0) -> torch.Tensor:

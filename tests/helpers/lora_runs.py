@@ -54,6 +54,7 @@ def run(tiny, folder, method, steps=3, **options):
     from fewstep.host import folders
     from fewstep.host.data import dataset
     from fewstep.host.training import run
+    from fewstep.host.training.job import Job
 
     model, clip, vae = tiny
     spec = dataset.DataSpec(tuple(PROMPTS), None, 96, 96, 4, 2, 2.0)
@@ -62,7 +63,7 @@ def run(tiny, folder, method, steps=3, **options):
         patch.setattr(folders, "output_folder", lambda: folder / "output")
         patch.setattr(folders, "lora_folder", lambda: folder / "loras")
         with torch.inference_mode():
-            job = run.Job(
+            job = Job(
                 model, clip, vae, spec, method, TrainConfig(steps=steps, **{**settings, **options}), "run", PROMPTS
             )
             return run.distil(job), job

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import numpy
+import torch
+from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parents[2]
 API = sorted((ROOT / "workflows" / "api").glob("*.json"))
@@ -41,3 +43,10 @@ def assert_is_a_picture(picture: numpy.ndarray) -> None:
 QUICK = {"steps": 4, "batch_size": 4, "preview_every": 2}
 SHORT = {file.stem: {"node_3": {"count": 16}, "node_5": QUICK} for file in API if file.stem.startswith("distil_")}
 SHORT["swiftbrush_merge"] = {"node_3": {"count": 16}, "node_5": QUICK, "node_10": QUICK}
+
+
+def latents(client, host, workflow: dict) -> dict[str, torch.Tensor]:
+    """{node: its saved latents}."""
+    shown = {key: found["latents"][0] for key, found in client.submit(workflow).items() if "latents" in found}
+    files = {key: host.workdir / "output" / one["subfolder"] / one["filename"] for key, one in shown.items()}
+    return {key: load_file(file)["latent_tensor"] for key, file in files.items()}

@@ -24,11 +24,11 @@ def randomised(state: dict, seed: int) -> dict:
 
 def random_lora(model, seed: int) -> dict:
     """A LoRA in kohya's form on every layer that LCM-LoRA adapts."""
-    from fewstep.host.training import architectures
+    from fewstep.host.training import layers
 
-    generator, names = torch.Generator().manual_seed(seed), architectures.lora_names(model)
+    generator, names = torch.Generator().manual_seed(seed), layers.lora_names(model)
     weights, made = model.model.diffusion_model.state_dict(), {}
-    for target in architectures.lora_targets(model):
+    for target in layers.lora_targets(model):
         weight, key = weights[f"{target}.weight"], "lora_unet_" + names[target].replace(".", "_")
         tail = weight.shape[2:]
         down = torch.randn((RANK, weight.shape[1], *tail), generator=generator) / weight[0].numel() ** 0.5

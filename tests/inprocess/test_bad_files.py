@@ -111,9 +111,42 @@ def test_a_lycoris_module_that_fits_changes_the_hosts_weight(parts, name, place)
     assert changed.isfinite().all() and (changed != weight).float().mean() > 0.99
 
 
-def test_a_lokr_kernel_is_counted_too():
-    """The host makes no delta of it (torch.kron refuses what its einsum gives), so this is by hand."""
-    assert sizes.size_of({part: torch.empty(shape) for part, shape in LOKR_CORE.items()}) == 64 * 64 * 3 * 3
+def test_a_lokr_kernel_has_the_shape_of_its_weight():
+    assert sizes.shape_of({part: torch.empty(shape) for part, shape in LOKR_CORE.items()}) == (64, 64, 3, 3)
+
+
+def test_a_lokr_kernel_that_the_host_leaves_is_not_counted_as_loaded(place):
+    """torch.kron refuses what the embedded host's einsum gives; a host that can add it counts it."""
+    from fewstep.host.loading import loras
+
+    file = {**module(LOKR_CORE, KERNEL), **pair()}
+    match = loras.match(place[0], None, loras.fitted(place[0], file))
+    patched = loras.apply(place[0], None, {k: t for k, t in file.items() if k.startswith(KERNEL)}, 1.0)[0]
+    (key,) = patched.patches
+    added = patched.calculate_weight(patched.patches[key], torch.zeros(64, 64, 3, 3), key).any()
+    assert (KERNEL in match.matched) == bool(added) and MODULE in match.matched
+    assert match.tensors == ((6, 0) if added else (2, 4))
+
+
+@pytest.mark.parametrize(
+    "parts, shape, fits",
+    [
+        ({"lora_up.weight": (64, 4), "lora_down.weight": (4, 32)}, (64, 32), True),
+        ({"lora_up.weight": (32, 4), "lora_down.weight": (4, 64)}, (64, 32), False),
+        ({"lora_up.weight": (64, 4, 1, 1), "lora_down.weight": (4, 32, 1, 1)}, (64, 32), True),
+        ({"lora_up.weight": (64, 4), "lora_down.weight": (4, 32)}, (64, 32, 1, 1), True),
+        ({"lora_up.weight": (32, 4), "lora_down.weight": (4, 64)}, (64, 32, 1, 1), False),
+        ({"diff": (32, 64)}, (64, 32), False),
+        ({"diff": (64, 32)}, (64, 32, 1, 1), False),  # the host adds differences of the very shape alone
+        ({"hada_w1_a": (32, 4), "hada_w1_b": (4, 64), "hada_w2_a": (32, 4), "hada_w2_b": (4, 64)}, (64, 32), False),
+        ({"lokr_w1": (4, 8), "lokr_w2": (8, 8)}, (32, 64), True),
+        ({"lokr_w1": (4, 8), "lokr_w2": (8, 8)}, (64, 32), False),
+        ({"lokr_w1": (4, 8), "lokr_w2": (8, 8, 3, 3)}, (32, 64, 3, 3), True),
+        ({"of_tomorrow": (3,)}, (64, 32), True),
+    ],
+)
+def test_a_delta_fits_a_weight_of_its_own_shape_and_no_transposed_one(parts, shape, fits):
+    assert sizes.fits({part: torch.empty(size) for part, size in parts.items()}, shape) is fits
 
 
 @pytest.mark.parametrize("node", NODES)

@@ -13,7 +13,7 @@ from fewstep.tests.helpers.estimates import job_of
 def test_models_are_compared_where_one_lies_on_the_gpu(tiny, monkeypatch):
     """Fake tensors have a device and no memory; mixing devices raises as on a real GPU."""
     from comfy import model_sampling
-    from fewstep.host.training import roles
+    from fewstep.host.training import check
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     def lying_on(device):
@@ -23,17 +23,19 @@ def test_models_are_compared_where_one_lies_on_the_gpu(tiny, monkeypatch):
 
     monkeypatch.setattr(torch, "allclose", lambda *_, **__: True)  # fake tensors have no values
     with FakeTensorMode():
-        assert roles.speak_alike(lying_on("cuda"), lying_on("cpu"))
+        assert check.speak_alike(lying_on("cuda"), lying_on("cpu"))
 
 
 def test_weights_that_only_look_like_bf16_are_refused_before_anything_is_drawn(tiny):
     """A later host's quantised weight says the dtype that it is read as, and what it is in `storage_dtype`."""
+    from fewstep.host.training import check
+
     job, weight = job_of(tiny), next(tiny[0].model.diffusion_model.parameters())
-    job.check()
+    check.check(job)
     weight.storage_dtype = torch.float8_e4m3fn
     try:
         with pytest.raises(ValueError, match="FewStepDistill: the model's weights are float8_e4m3fn"):
-            job.check()
+            check.check(job)
     finally:
         del weight.storage_dtype
 

@@ -63,16 +63,16 @@ def test_saved_states_are_as_large_as_expected(name, tiny, tmp_path):
 
 
 def refused(tiny, monkeypatch, free: int, **settings) -> str:
-    from fewstep.host.training import memory
+    from fewstep.host.training import check, memory
 
     monkeypatch.setattr(memory, "free_memory", lambda model: free)
     with pytest.raises(ValueError) as error:
-        memory.check(job_of(tiny, **settings))
+        check.check(job_of(tiny, **settings))
     return str(error.value)
 
 
 def test_a_run_that_cannot_fit_is_refused_with_what_to_lower(tiny, monkeypatch):
-    from fewstep.host.training import memory
+    from fewstep.host.training import check, memory
 
     need = memory.of(job_of(tiny, batch_size=64))
     moving = need.parts["activations"] + need.parts["passes without gradient"]
@@ -84,7 +84,7 @@ def test_a_run_that_cannot_fit_is_refused_with_what_to_lower(tiny, monkeypatch):
     text = refused(tiny, monkeypatch, 1000, rank=512, precision="bf16", gradient_checkpointing=True)
     assert "Lower rank" in text and "adamw8bit" in text and "bf16" not in text and "checkpointing" not in text
     monkeypatch.setattr(memory, "free_memory", lambda model: need.memory)
-    assert "memory: about" in memory.check(job_of(tiny, batch_size=64)).text()
+    assert "memory: about" in check.check(job_of(tiny, batch_size=64)).text()
 
 
 def test_nothing_is_drawn_for_a_refused_run(tiny, tmp_path, monkeypatch):
@@ -97,12 +97,12 @@ def test_nothing_is_drawn_for_a_refused_run(tiny, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_is_seen_before_the_start(tiny, monkeypatch):
-    from fewstep.host.training import memory
+    from fewstep.host.training import check
 
     usage = namedtuple("usage", "total used free")(10**9, 10**9, 5)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(ValueError, match="saved states need .* of disk .*Lower keep_last or rank, or free some disk"):
-        memory.check(job_of(tiny))
+        check.check(job_of(tiny))
 
 
 def test_a_model_that_cannot_be_measured_still_trains_and_says_so(tiny, tmp_path, monkeypatch, caplog):
@@ -128,6 +128,6 @@ def test_the_report_says_what_was_expected(tiny, tmp_path):
 
 
 def test_time_left_in_words():
-    from fewstep.host.training import memory
+    from fewstep.host.training import after_step
 
-    assert [memory.left(s) for s in (30, 700, 9000)] == ["about 30 s left", "about 12 min left", "about 2.5 h left"]
+    assert [after_step.left(s) for s in (30, 700, 9000)] == ["about 30 s left", "about 12 min left", "about 2.5 h left"]

@@ -99,11 +99,11 @@ def test_prompts_of_unequal_length_are_drawn_and_taught_together(tiny, tmp_path)
 
 
 def test_another_kind_of_model_is_refused_before_anything_is_drawn(tiny, tmp_path):
-    from fewstep.host.training import architectures
+    from fewstep.host import architectures
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(architectures, "lora_targets", lambda model: [])
-        with pytest.raises(ValueError, match="no U-Net of SD1.5, SD2 or SDXL"):
+        patch.setattr(architectures, "ROWS", architectures.ROWS[2:])  # without the tiny base and its parent
+        with pytest.raises(ValueError, match="none of the kinds it can train: SD2.x, .* SD3, Flux. Load one"):
             short_lora(tiny, tmp_path)
     assert not list(tmp_path.rglob("latents-*"))
 
@@ -122,7 +122,7 @@ def test_changed_settings_are_refused_before_anything_is_drawn(tiny, tmp_path, c
 
 def diffusers_unet(model):
     """The tiny U-Net with the same weights in diffusers' own class."""
-    from fewstep.host.training import architectures
+    from fewstep.host.training import layers
 
     unet = diffusers.UNet2DConditionModel(
         sample_size=12,
@@ -141,7 +141,7 @@ def diffusers_unet(model):
         unet.load_state_dict(
             {theirs: weights[ours].clone().float() for theirs, ours in table.items() if ours in weights}
         )
-    assert set(architectures.lora_targets(model)) <= {n.removesuffix(".weight") for n in weights}
+    assert set(layers.lora_targets(model)) <= {n.removesuffix(".weight") for n in weights}
     return unet.eval()
 
 

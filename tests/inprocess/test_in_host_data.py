@@ -33,6 +33,7 @@ def spec(**changes):
 def run(tiny, folder, data, method=LCM, steps=2, **options):
     from fewstep.host import folders
     from fewstep.host.training import run
+    from fewstep.host.training.job import Job
 
     model, clip, vae = tiny
     settings = {"batch_size": 2, "rank": 4, "alpha": 4.0, "learning_rate": 1e-2, "ema_decay": 0.9}
@@ -41,7 +42,7 @@ def run(tiny, folder, data, method=LCM, steps=2, **options):
         patch.setattr(folders, "lora_folder", lambda: folder / "loras")
         with torch.inference_mode():  # as the host runs its nodes
             config = TrainConfig(steps=steps, **{**settings, **options})
-            return run.distil(run.Job(model, clip, vae, data, method, config, "run", []))
+            return run.distil(Job(model, clip, vae, data, method, config, "run", []))
 
 
 def maker(tiny, folder):
@@ -180,13 +181,13 @@ def other_vae(vae):
 
 
 def test_another_vae_makes_latents_of_its_own_and_is_another_run(tiny, tmp_path):
-    from fewstep.host import model_copy
+    from fewstep.host import fingerprints
     from fewstep.host.data import dataset
 
     data = open_spec(mixed_folder(tmp_path / "mixed"))
     model, clip, vae = tiny
     other = other_vae(vae)
-    assert model_copy.fingerprint_of(vae.first_stage_model) != model_copy.fingerprint_of(other.first_stage_model)
+    assert fingerprints.of_network(vae.first_stage_model) != fingerprints.of_network(other.first_stage_model)
     first, second, third = (
         dataset.build(data, dataset.Maker(model, clip, one, 0, tmp_path / "cache")).latents[0]
         for one in (vae, other, vae)
@@ -263,8 +264,8 @@ def test_the_hosts_lists_are_data_and_equal_the_same_pictures(tiny, tmp_path):
     data = open_spec(path)
     with torch.inference_mode():
         latents = [{"samples": tiny[2].encode(images.read_picture(data.pictures, i, 96, 96))} for i in range(7)]
-    found = from_host.given(latents, [encoded(tiny, text) for text in data.pictures.captions])
-    listed = spec(prompts=(), given=found, count=7)
+    found = from_host.read(latents, [encoded(tiny, text) for text in data.pictures.captions])
+    listed = spec(prompts=(), host_data=found, count=7)
     built = dataset.build(listed, maker(tiny, tmp_path / "a"))
     theirs = dataset.build(data, maker(tiny, tmp_path / "b"))
     for start in (0, 5):
@@ -277,10 +278,10 @@ def test_the_hosts_lists_are_data_and_equal_the_same_pictures(tiny, tmp_path):
 def test_latents_of_several_shapes_and_one_conditioning_for_all(tiny, tmp_path):
     from fewstep.host.data import dataset, from_host
 
-    found = from_host.given([latent(3, 4, 12, 12), latent(1, 4, 8, 16)], [encoded(tiny, "crab")])
-    built = dataset.build(spec(prompts=(), given=found), maker(tiny, tmp_path))
+    found = from_host.read([latent(3, 4, 12, 12), latent(1, 4, 8, 16)], [encoded(tiny, "crab")])
+    built = dataset.build(spec(prompts=(), host_data=found), maker(tiny, tmp_path))
     assert built.buckets.groups == [[0, 1, 2], [3]] and len(built) == 4
-    assert found.digest() != from_host.given([latent(3, 4, 12, 12, seed=1)], [encoded(tiny, "crab")]).digest()
+    assert found.digest() != from_host.read([latent(3, 4, 12, 12, seed=1)], [encoded(tiny, "crab")]).digest()
 
 
 def test_conditioning_alone_has_no_texts_for_rewards(tiny, tmp_path):
@@ -288,8 +289,8 @@ def test_conditioning_alone_has_no_texts_for_rewards(tiny, tmp_path):
     from fewstep.training.on_images import with_feedback
     from fewstep.training.options import FeedbackOptions
 
-    found = from_host.given(None, [encoded(tiny, text) for text in PROMPTS[:3]])
-    data = spec(prompts=(), given=found)
+    found = from_host.read(None, [encoded(tiny, text) for text in PROMPTS[:3]])
+    data = spec(prompts=(), host_data=found)
     method = with_feedback(METHODS["SwiftBrush"](), FeedbackOptions(), lambda pictures, prompts: None)
     with pytest.raises(ValueError, match="needs the prompts' texts, but this data came as conditioning alone"):
         run(tiny, tmp_path, data, method)
@@ -318,12 +319,12 @@ def test_what_the_host_gives_but_cannot_be_taught_is_refused(latents, options, m
     if options == {"two": True}:
         conditioning = [[torch.zeros(2, 77, 64), {}]]
     with pytest.raises(ValueError, match="FewStepDataFromHost: .*" + message):
-        from_host.given(latents, [conditioning])
+        from_host.read(latents, [conditioning])
 
 
 def test_latents_of_another_model_are_refused(tiny, tmp_path):
     from fewstep.host.data import dataset, from_host
 
-    found = from_host.given([latent(1, 16, 12, 12)], [encoded(tiny, "crab")])
+    found = from_host.read([latent(1, 16, 12, 12)], [encoded(tiny, "crab")])
     with pytest.raises(ValueError, match="latents have 16 channels, the model has 4"):
-        dataset.build(spec(prompts=(), given=found), maker(tiny, tmp_path))
+        dataset.build(spec(prompts=(), host_data=found), maker(tiny, tmp_path))

@@ -69,7 +69,7 @@ def test_the_student_hears_in_training_what_the_loaded_file_hears(tiny, tmp_path
     run(tiny, tmp_path, OTHERS["embedded"](), learning_rate=1e-3, steps=2, ema_decay=0.0)
     _, tensors = RunFolder(tmp_path / "output" / "fewstep_runs" / "full").load()
     copy = model_copy.TrainingCopy(tiny[0])
-    told = roles.embed_guidance(copy.net, copy.denoise, 1.0, None)
+    told = roles.embed_guidance(copy.net, "time_embed.0", copy.denoise, 1.0, None)
     with torch.inference_mode(False), torch.no_grad():
         for name, parameter in copy.net.named_parameters():
             parameter.copy_(tensors[f"role.student.{name}"])
@@ -84,15 +84,15 @@ def test_the_student_hears_in_training_what_the_loaded_file_hears(tiny, tmp_path
 def test_a_loaded_student_does_not_hide_the_teacher(tiny, tmp_path):
     """The host patches weights in place: while a student is loaded, the teacher is still known, and the run goes on."""
     from comfy import model_management
-    from fewstep.host import model_copy
+    from fewstep.host import fingerprints
     from fewstep.host.training import export
 
     result, job = run(tiny, tmp_path, OTHERS["LCM"]())
-    known = model_copy.fingerprint(tiny[0])
+    known = fingerprints.of_model(tiny[0])
     with torch.inference_mode():
         model_management.load_models_gpu([export.student_model(job, result.tensors)])
         moved = tiny[0].model.diffusion_model.out[2].weight
-        assert torch.equal(moved, result.tensors["out.2.weight"]) and model_copy.fingerprint(tiny[0]) == known
+        assert torch.equal(moved, result.tensors["out.2.weight"]) and fingerprints.of_model(tiny[0]) == known
     run(tiny, tmp_path, OTHERS["LCM"](), steps=3)
 
 

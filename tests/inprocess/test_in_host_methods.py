@@ -79,14 +79,13 @@ def modules(result) -> set[str]:
     ],
 )
 def test_only_the_chosen_layers_get_a_lora(layers, parts, tiny):
-    from fewstep.host.training import architectures
-    from fewstep.host.training import layers as chosen
+    from fewstep.host.training import layers as of_model
 
-    names = architectures.lora_names(tiny[0])
-    found = [names[name].replace(".", "_") for name in chosen.chosen(tiny[0], layers)]
-    whole = [names[name].replace(".", "_") for name in architectures.lora_targets(tiny[0])]
+    names = of_model.lora_names(tiny[0])
+    found = [names[name].replace(".", "_") for name in of_model.chosen(tiny[0], layers)]
+    whole = [names[name].replace(".", "_") for name in of_model.lora_targets(tiny[0])]
     assert found == [name for name in whole if any(part in name for part in parts)] and len(found) < len(whole)
-    assert chosen.chosen(tiny[0], "all") == architectures.lora_targets(tiny[0])
+    assert of_model.chosen(tiny[0], "all") == of_model.lora_targets(tiny[0])
 
 
 @pytest.mark.parametrize("layers, message", [("to_x", 'names "to_x"'), (" , ", "layers is empty")])
@@ -100,14 +99,14 @@ def test_a_run_on_some_layers_is_named_and_can_be_started_from(tiny, tmp_path, m
     import json
 
     from fewstep.host import folders
+    from fewstep.host.training import export
     from fewstep.host.training import layers as chosen
-    from fewstep.host.training import run
     from fewstep.tests.helpers.in_process import short_lora
 
     result, job = run(tiny, tmp_path, METHODS["ImagineFlash"](), steps=1, layers="to_q, to_v")
     assert len(modules(result)) == len(chosen.chosen(tiny[0], "to_q, to_v"))
     assert all(name.endswith(("to_q", "to_v")) for name in modules(result))
-    assert json.loads(run.products.metadata(job)["fewstep"])["recipe"]["layers"] == "to_q, to_v"
+    assert json.loads(export.metadata(job)["fewstep"])["recipe"]["layers"] == "to_q, to_v"
     with pytest.raises(ValueError, match="layers \\('to_q, to_v' -> 'attention'\\)"):
         run(tiny, tmp_path, METHODS["ImagineFlash"](), steps=2, layers="attention")
     with pytest.raises(ValueError, match='also changes 87 layers outside of "to_q, to_v".*Set layers to all'):

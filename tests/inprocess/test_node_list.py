@@ -22,7 +22,7 @@ def nodes(tmp_path_factory):
 
 
 def test_nothing_that_graphs_rely_on_has_changed(nodes):
-    """A change that is meant: `python tools/node_list.py`."""
+    """A change that is meant: `python run.py tool node_list`."""
     written = json.loads(node_list.FILE.read_text(encoding="utf-8"))
     assert {name: node_list.listed(node) for name, node in nodes.items()} == written
     assert node_list.text_of(nodes) == node_list.FILE.read_text(encoding="utf-8")  # and in this order

@@ -51,12 +51,13 @@ def test_one_lora_over_the_plain_base_is_the_student_over_the_patched_model(runs
 
 def test_the_models_output_carries_the_product_in_place_of_the_loras(runs, tiny, styled):
     from fewstep.host.training import export
+    from fewstep.host.training.job import Job
     from fewstep.training.config import TrainConfig
 
     beside, within, _ = runs
 
     def model(run, lora_over):
-        job = run.Job(*styled, None, None, TrainConfig(lora_over=lora_over), "short", [])
+        job = Job(*styled, None, None, TrainConfig(lora_over=lora_over), "short", [])
         return export.student_model(job, run.tensors)
 
     made, student = model(within, "plain base"), model(beside, "patched model")
@@ -141,23 +142,24 @@ def test_two_merged_models_are_near_at_a_high_rank(tiny):
 
 
 def test_a_lora_that_holds_the_task_is_no_start_on_the_task(runs, styled):
-    from fewstep.host.training import patches, run
+    from fewstep.host.training import patches
+    from fewstep.host.training.job import Job
     from fewstep.training.config import TrainConfig
     from safetensors import safe_open
 
     with safe_open(runs[2] / "loras" / runs[1].name, "pt") as file:
         metadata = file.metadata()
-    job = run.Job(*styled, None, None, TrainConfig(), "again", [])
+    job = Job(*styled, None, None, TrainConfig(), "again", [])
     with pytest.raises(ValueError, match='"mine.safetensors" is over the plain base and holds its task already'):
         patches.check_start(job, metadata, "mine.safetensors")
     patches.check_start(job, {}, "speed.safetensors")
 
 
 def test_another_style_of_the_same_form_is_another_teacher(tiny, styled):
-    from fewstep.host import model_copy
+    from fewstep.host import fingerprints
     from fewstep.host.loading import loras
 
     tensors = loras.read(STYLE, "test")[0]
     other = {key: -tensor if key.endswith("lora_up.weight") else tensor for key, tensor in tensors.items()}
-    prints = [model_copy.fingerprint(loras.apply(tiny[0], None, t, 0.8)[0]) for t in (tensors, other)]
-    assert prints[0] == model_copy.fingerprint(styled[0]) != prints[1] and model_copy.fingerprint(tiny[0]) not in prints
+    prints = [fingerprints.of_model(loras.apply(tiny[0], None, t, 0.8)[0]) for t in (tensors, other)]
+    assert prints[0] == fingerprints.of_model(styled[0]) != prints[1] and fingerprints.of_model(tiny[0]) not in prints

@@ -114,14 +114,14 @@ def test_the_decoder_of_a_run_in_fp16_is_not_halved(tiny):
 
 def test_after_a_run_the_networks_of_rewards_leave_the_gpu(tiny, tmp_path):
     """Outside inference mode, in which the host runs its nodes, or they could not be trained through again."""
-    from fewstep.host.rewards.offload import lent
+    from fewstep.host.rewards.offload import offloaded
 
     class Noted(torch.nn.Linear):
         def to(self, device):
             self.moved = device, torch.is_inference_mode_enabled()
             return self
 
-    network = lent(Noted(1, 1))
+    network = offloaded(Noted(1, 1))
     short_lora(tiny, tmp_path, steps=1)
     assert network.moved == ("cpu", False)
 

@@ -7,7 +7,7 @@ pytest.importorskip("comfy", reason="the embedded host is not installed here")
 
 
 def test_the_numbers_are_those_of_the_pictures(tiny):
-    from fewstep.nodes import sweep
+    from fewstep.nodes import sheets, sweep
 
     a, b = torch.zeros(2, 4, 4, 3), torch.ones(2, 4, 4, 3)
     half = torch.tensor([1.0, 0.5, 0.25]).expand(2, 4, 4, 3)
@@ -15,13 +15,13 @@ def test_the_numbers_are_those_of_the_pictures(tiny):
     row = sweep.measured(0.5, drawn, norms)
     assert row["norm"] == 1.5 and row["saturation"] == 0.75
     assert row["to A"] == pytest.approx(half.mean().item()) and row["to B"] == pytest.approx(1 - half.mean().item())
-    assert sweep.sheet([0.5, 1.0], drawn).shape == (1, 8, sweep.MARGIN + 8, 3)
-    assert len(sweep.table([row]).splitlines()) == 3
+    assert sheets.sheet(["a", "b"], [half, a]).shape == (1, 8, sheets.MARGIN + 8, 3)
+    assert len(sheets.table([row]).splitlines()) == 3
 
 
 @pytest.mark.parametrize("text, message", [("a, b", "must be numbers"), ("", "1 to 16"), ("99", "-10..10")])
 def test_weights_that_make_no_sense_get_a_sentence(text, message, tiny):
-    from fewstep.nodes import sweep
+    from fewstep.nodes import sheets
 
     with pytest.raises(ValueError, match=message):
-        sweep.lambdas(text)
+        sheets.span(text, float, "weights", -10, 10)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fewstep.tests.helpers.server_runs import QUICK, api
+from fewstep.tests.helpers.server_runs import QUICK, api, latents
 from safetensors.torch import load_file, save_file
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "checkpoints"
@@ -51,13 +51,6 @@ def sampled(key: str, model: list, name: str) -> dict:
         key: {"class_type": "SamplerCustom", "inputs": inputs},
         f"{key}1": {"class_type": "SaveLatent", "inputs": saved},
     }
-
-
-def latents(client, host, workflow: dict) -> dict[str, torch.Tensor]:
-    """{node: its saved latents}."""
-    shown = {key: found["latents"][0] for key, found in client.submit(workflow).items() if "latents" in found}
-    files = {key: host.workdir / "output" / one["subfolder"] / one["filename"] for key, one in shown.items()}
-    return {key: load_file(file)["latent_tensor"] for key, file in files.items()}
 
 
 def test_a_student_of_sd3_is_trained_saved_and_loaded_by_us_and_by_the_stock_loader(client, host, sd3):

@@ -83,7 +83,9 @@ def test_a_checkpoint_is_loaded_and_drawn_in_the_host(client):
 
 
 def test_an_unknown_name_gets_a_sentence(client):
-    with pytest.raises(RuntimeError, match='FewStepLoadModel: "fewstep-tiny-sd.safetensors": has no FewStep metadata'):
+    with pytest.raises(
+        RuntimeError, match='FewStep Load Model: "fewstep-tiny-sd.safetensors": has no FewStep metadata'
+    ):
         client.submit(graph(family="auto"), timeout=120)
 
 
@@ -144,7 +146,7 @@ def test_a_file_below_the_top_gets_its_sigma_and_the_unit_start(loaded):
 
 @pytest.mark.parametrize("name", ["x.ckpt", "x.bin", "x.pt"])
 def test_pickles_are_refused(name, loaded):
-    with pytest.raises(ValueError, match=f'FewStepLoadModel: "{name}": is not a .safetensors file'):
+    with pytest.raises(ValueError, match=f'FewStep Load Model: "{name}": is not a .safetensors file'):
         loaded(name, unet_only)
 
 
@@ -152,7 +154,7 @@ def test_a_file_without_half_of_its_weights_is_refused(loaded):
     def half(tensors: dict) -> dict:
         return {key: value for key, value in unet_only(tensors).items() if "output_blocks" not in key}
 
-    with pytest.raises(ValueError, match='FewStepLoadModel: "lcm_half.safetensors"'):
+    with pytest.raises(ValueError, match='FewStep Load Model: "lcm_half.safetensors"'):
         loaded("lcm_half.safetensors", half)
 
 

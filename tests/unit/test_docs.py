@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from fewstep.launcher import install
+from fewstep.tools import files_table
 from fewstep.weights import families
+from fewstep.weights.families import models
 
 ROOT = Path(__file__).resolve().parents[2]
 LANGUAGES = ("en", "zh")
@@ -25,7 +27,7 @@ def name(file: Path) -> str:
     return file.relative_to(ROOT).as_posix()
 
 
-NODES = json.loads(read(ROOT / "tests" / "helpers" / "nodes.json"))  # written by tools/node_list.py
+NODES = json.loads(read(ROOT / "tests" / "helpers" / "nodes.json"))  # python run.py tool node_list
 
 
 def inputs(node: str) -> list[str]:
@@ -92,6 +94,47 @@ def test_the_readmes_show_the_commands_and_each_other(file):
     for piece in ("python run.py demo", "python run.py comfy", "python run.py test", "docs/demo.png"):
         assert piece in text
     assert other.name in "\n".join(text.splitlines()[:4])
+    assert text.index("custom_nodes/fewstep") < text.index("python run.py comfy"), "installing comes first"
+
+
+def test_the_readme_is_short():
+    assert len(read(READMES[0]).split()) <= 1200
+    assert len(re.findall(r"[\u4e00-\u9fff]", read(READMES[1]))) <= 2400  # about two signs a word
+
+
+def test_the_changelog_of_a_first_release_mends_nothing():
+    assert not re.search(r"fixed", read(ROOT / "CHANGELOG.md"), re.IGNORECASE)
+
+
+def test_which_file_needs_what_is_current():
+    """Otherwise: `python run.py tool files_table`."""
+    assert files_table.PAGE.read_text(encoding="utf-8") == files_table.text()
+
+
+@pytest.mark.parametrize("table, names", [(families, files_table.LORAS), (models, files_table.MODELS)])
+def test_every_family_has_a_name_that_leads_to_it(table, names):
+    assert set(names) == {row.family for row in table.ROWS}
+    for family, name in names.items():
+        numbered = files_table.numbered(name, 8).lower()
+        first = next(row for row in table.ROWS if re.search(row.pattern, numbered))
+        assert first.family == family, name
+
+
+def test_there_is_one_table_of_parity():
+    """One run, in one place; the READMEs lead to it."""
+    tables = [file for file in LINKED if re.search(r"^\| (LCM|TCD).*e-0[67]", read(file), re.MULTILINE)]
+    assert tables == [ROOT / "benchmarks" / "parity" / "README.md"]
+    assert all("benchmarks/parity/README.md" in read(file) for file in READMES)
+
+
+def test_numbers_of_the_readmes_stand_in_the_results():
+    """Distances, rounded, from benchmarks/quality/results.md."""
+    measured = [float(number) for number in re.findall(r"\d+\.\d+", read(ROOT / "benchmarks/quality/results.md"))]
+    for file in READMES:
+        rows = re.findall(r"^\| \d+ \|(.*)\|$", read(file), re.MULTILINE)
+        assert len(rows) == 5
+        for distance in re.findall(r"\d+\.\d(?!\d)", " ".join(rows)):
+            assert any(abs(number - float(distance)) <= 0.0501 for number in measured), distance
 
 
 def shape(file: Path) -> list:
@@ -115,32 +158,3 @@ def test_the_readmes_say_what_an_installation_costs(file, system, machine, monke
     monkeypatch.setattr(install.platform, "machine", lambda: machine)
     for figure in install.size():
         assert f"{figure:g} GB" in read(file)
-
-
-def family_rows(file: Path) -> list[list[str]]:
-    """The cells of the table of file families, without its head."""
-    table = re.search(r"<!-- table: families -->\n(.*?)<!-- end -->", read(file), re.DOTALL)[1]
-    return [[cell.strip() for cell in line.strip("|\n").split("|")] for line in table.splitlines()[2:]]
-
-
-@pytest.mark.parametrize("file", READMES, ids=name)
-def test_the_table_of_families_is_what_the_loader_does(file):
-    seen = set()
-    for example, sampler, schedule, steps, cfg, eta in family_rows(file):
-        settings = families.from_name(re.search(r"`([^`]+)`", example)[1])
-        fewest, most = settings.steps
-        seen.add(settings.family)
-        expected = "exact" if settings.sigmas else settings.schedule
-        assert (sampler, schedule) == (settings.sampler, expected), example
-        assert steps in ("N", str(most)) if fewest == most else steps.startswith(f"{fewest}-{most}"), example
-        assert [float(n) for n in re.findall(r"[\d.]+", cfg)] in cfg_figures(settings), example
-        assert eta == (f"{settings.eta:g}" if settings.sampler == "tcd" else "-"), example
-    assert seen == set(families.NAMES) - {families.AUTO}
-
-
-def cfg_figures(settings) -> list[list[float]]:
-    """The ways to write cfg and its range: "1", "5, up to 8", "3, from 2 to 9"."""
-    low, high = settings.cfg_range
-    if low == high:
-        return [[settings.cfg]]
-    return [[settings.cfg, low, high], *([[settings.cfg, high]] if low == settings.cfg else [])]

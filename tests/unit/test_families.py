@@ -1,5 +1,7 @@
 """Flow families: exact sigmas from the row, found by the files' published names, chosen by hand."""
 
+import json
+
 import pytest
 import torch
 from fewstep.weights import families
@@ -41,12 +43,40 @@ def test_the_wan_authors_eight_steps_are_even_steps_at_shift_5():
     assert [1000 * sigma for sigma in settings.shifted(8, 5.0)] == pytest.approx(given, abs=1e-3)
 
 
-@pytest.mark.parametrize("row", families.ROWS, ids=lambda row: row.family)
-def test_every_family_can_be_chosen_and_says_its_source(row):
-    found = families.named(row.family, 4)
+CHOSEN = [(families, row) for row in families.ROWS] + [(models, row) for row in models.whole_flow.ROWS]
+
+
+@pytest.mark.parametrize("module, row", CHOSEN, ids=lambda value: getattr(value, "family", ""))
+def test_every_family_can_be_chosen_and_says_its_source(module, row):
+    found = module.named(row.family, 4)
     assert found.family == row.family and " read" in found.source  # what was read, or what was not
     for points in found.sigmas.values():
         assert all(a > b for a, b in zip(points, points[1:]))
+    assert found.sampler in settings.SAMPLERS + settings.HOST_SAMPLERS
+    assert found.schedule in settings.SCHEDULES + settings.HOST_SCHEDULES
+
+
+def test_settings_survive_a_file_and_an_older_version():
+    """A row without newer fields is written as the older version wrote it; one with them comes back whole."""
+    plain, full = families.named("LCM-LoRA", 4), families.from_name("ltx-2.3-22b-distilled-lora-384.safetensors")
+    assert not set(families.as_dict(plain)) & set(settings.ADDED)
+    for found in (plain, full):
+        metadata = {families.METADATA_KEY: json.dumps({"sampling": families.as_dict(found)})}
+        assert families.from_metadata(metadata) == found
+
+
+@pytest.mark.parametrize(
+    "name, family",
+    [
+        ("qwen_image_2.1_turbo_lora_avg_rank_178_bf16.safetensors", "Qwen-Image 2.1 Turbo"),
+        ("fibo_2.0_turbo_lora_avg_rank_270_bf16.safetensors", "FIBO 2 edit turbo"),
+        ("pixel_art_style_z_image_turbo.safetensors", None),
+        ("flux-2-klein-base-9b-style.safetensors", None),
+    ],
+)
+def test_a_turbo_model_as_a_lora_has_the_models_settings_and_a_style_for_it_none(name, family):
+    found = families.from_name(name)
+    assert (found.family if found else None) == family
 
 
 N_STEP = [(families, row) for row in families.ROWS if row.counts]

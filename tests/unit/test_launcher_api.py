@@ -34,6 +34,7 @@ class Stub:
 
     def __init__(self, messages=(), refusal=None):
         self.messages, self.refusal, self.interrupted = messages, refusal, False
+        self.key = None
         self.go = asyncio.Event()
 
     def __enter__(self) -> str:
@@ -52,6 +53,7 @@ class Stub:
         app = web.Application()
         app.add_routes([web.post("/prompt", self.prompt), web.get("/ws", self.socket), web.get("/view", self.view)])
         app.add_routes([web.post("/interrupt", self.interrupt), web.get("/history/{id}", self.history)])
+        app.add_routes([web.get("/queue", self.queue)])
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         self.loop.run_until_complete(runner.setup())
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -64,6 +66,7 @@ class Stub:
 
     async def prompt(self, request):
         self.go.set()
+        self.key = (await request.json())["extra_data"][api.KEY]
         if self.refusal:
             return web.json_response(self.refusal, status=400)
         return web.json_response({"prompt_id": "p", "node_errors": {}})
@@ -81,7 +84,12 @@ class Stub:
 
     async def history(self, request):
         images = [{"filename": "f.png", "subfolder": "s", "type": "output"}]
-        return web.json_response({"p": {"outputs": {"7": {"images": images}}}})
+        record = {"prompt": [0, "p", {}, {api.KEY: request.match_info["id"]}], "outputs": {"7": {"images": images}}}
+        return web.json_response({"p": record})
+
+    async def queue(self, request):
+        running = [[0, "p", {}, {api.KEY: self.key}]] if self.key else []
+        return web.json_response({"queue_running": running, "queue_pending": []})
 
     async def view(self, request):
         assert dict(request.query) == {"filename": "f.png", "subfolder": "s", "type": "output"}
@@ -131,17 +139,11 @@ def test_too_slow_a_graph_is_cancelled():
     assert stub.interrupted
 
 
-def test_a_lost_connection_is_told():
-    class HangsUp(Stub):
-        async def socket(self, request):
-            socket = web.WebSocketResponse()
-            await socket.prepare(request)
-            await self.go.wait()
-            await socket.close()
-            return socket
-
-    with HangsUp() as url, pytest.raises(api.WorkflowError, match="closed the connection"):
-        api.Client(url).submit(GRAPH)
+def test_the_lost_host_of_our_own_is_told_with_its_log(tmp_path):
+    (tmp_path / "log").write_text("out of memory\n")
+    client = api.Client("http://127.0.0.1:9", tmp_path / "log", alive=lambda: False)
+    with pytest.raises(api.HostLost, match=r"(?s)127\.0\.0\.1:9 was lost .*out of memory"):
+        client.submit(GRAPH)
 
 
 def test_patching_leaves_the_original_alone():

@@ -1,7 +1,7 @@
 """Known few-step files, a row per published file: `loras` and `flow` hold LoRAs, `models` whole models."""
 
 from .lookup import AUTO, METADATA_KEY, NAMES, ROWS, advice, from_metadata, from_name, named
-from .settings import Settings, fixed, up_to_8
+from .settings import Settings, as_dict, fixed, up_to_8
 
 __all__ = [
     "AUTO",
@@ -10,6 +10,7 @@ __all__ = [
     "ROWS",
     "Settings",
     "advice",
+    "as_dict",
     "fixed",
     "from_metadata",
     "from_name",

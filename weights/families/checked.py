@@ -2,7 +2,7 @@
 
 import math
 
-from .settings import Settings
+from .settings import Settings, from_dict
 
 LONGEST = 2000  # letters of a text
 MOST_STEPS = 1000
@@ -22,11 +22,13 @@ def settings_from(found: object) -> Settings:
     for name, kind in (("steps", is_count), ("cfg_range", lambda value: is_number(value, 100.0))):
         pair = fields[name]
         expect(isinstance(pair, list) and len(pair) == 2 and all(map(kind, pair)) and pair[0] <= pair[1], name, fields)
-        fields[name] = tuple(pair)
     expect(is_count(fields["best_steps"]), "best_steps", fields)
     check_lists(fields, "timesteps", lambda value: type(value) is int and 0 <= value <= 999)
     check_lists(fields, "sigmas", lambda value: is_number(value, 1e6) and value >= 0)
-    return Settings(**fields)
+    for name, kind in LISTS.items():
+        values = fields.get(name, [])
+        expect(isinstance(values, list) and len(values) <= MOST_STEPS and all(map(kind, values)), name, fields)
+    return from_dict(fields)
 
 
 def check_lists(fields: dict, name: str, kind) -> None:
@@ -45,9 +47,17 @@ def expect(condition: bool, name: str, fields: dict) -> None:
         raise ValueError(f"its {name} is {str(fields.get(name))[:60]}")
 
 
+def is_word(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= 100
+
+
 def is_count(value: object) -> bool:
     return type(value) is int and 1 <= value <= MOST_STEPS
 
 
 def is_number(value: object, largest: float) -> bool:
     return type(value) in (int, float) and abs(value) <= largest and math.isfinite(value)
+
+
+LISTS = {"strengths": lambda value: is_number(value, 100.0), "second": lambda value: is_number(value, 1e6)}
+LISTS |= {"samplers": is_word, "schedules": is_word}

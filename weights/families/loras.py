@@ -89,6 +89,6 @@ ROWS = (
     Row(
         "SDXL-Turbo",
         r"sd_?xl_turbo",
-        lambda n: Settings("SDXL-Turbo", "ddim", "trailing", (1, 4), 1, source=TURBO),
+        lambda n: Settings("SDXL-Turbo", "ddim", "trailing", (1, 4), 1, samplers=("euler_ancestral",), source=TURBO),
     ),
 )

@@ -1,10 +1,13 @@
-"""Published full few-step models by name, and what each was made for, each with its source.
+"""Published full few-step models by name, and what each was made for, each with its source. Flow models: `whole_flow`.
 
 The first hit wins. A list of its own below t = 999 means that the model was trained on unit-variance noise there. An
 LCM model is told by its guidance embedding; the published names without one are mislabelled files, and any other name
 with "lcm" in it is taken for a model with an LCM-LoRA merged in.
 """
 
+import re
+
+from . import whole_flow
 from .loras import DMD2, HYPER, LIGHTNING, SWIFTBRUSH, TURBO
 from .settings import Row, Settings, chosen, fixed, up_to_8
 
@@ -35,7 +38,7 @@ def lightning_x0(n: int) -> Settings:
 
 
 def turbo(n: int) -> Settings:
-    return Settings("SD/SDXL-Turbo", "ddim", "trailing", (1, 4), 1, source=TURBO)
+    return Settings("SD/SDXL-Turbo", "ddim", "trailing", (1, 4), 1, samplers=("euler_ancestral",), source=TURBO)
 
 
 def merged(n: int) -> Settings:
@@ -44,7 +47,7 @@ def merged(n: int) -> Settings:
     return Settings(MERGED, "lcm", "lcm", (2, 8), 4, **options)
 
 
-ROWS = (
+U_NETS = (
     Row("Hyper-SDXL one-step U-Net", r"hyper-?sdxl-1step-unet", lambda n: one_step("Hyper-SDXL one step", 800, HYPER)),
     Row(LIGHTNING_X0, r"sdxl[_-]lightning[_-]1step\w*x0", lightning_x0),
     Row(
@@ -59,6 +62,18 @@ ROWS = (
     Row(LCM, r"lcm[_-](?:sdxl|ssd-?1b|dreamshaper)", lambda n: up_to_8(LCM, "lcm", source=LCM_SOURCE)),
     Row(MERGED, r"(?:^|[^a-z])lcm(?:[^a-z]|$)", merged),
 )
+
+ROWS = whole_flow.ROWS + U_NETS  # "lcm" anywhere in a name comes last
+NAMES = [row.family for row in U_NETS + whole_flow.ROWS]
+
+
+def found(name: str) -> tuple[Row, Settings] | None:
+    """The row of a file and its settings, by the file's name, its folder included."""
+    for row in ROWS:
+        hit = re.search(row.pattern, name.replace("\\", "/").lower())
+        if hit:
+            return row, row.make(int(hit[1]) if hit.re.groups else 0)
+    return None
 
 
 def named(family: str, steps: int, name: str = "") -> Settings:

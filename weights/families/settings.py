@@ -2,20 +2,27 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import NamedTuple
 
 SAMPLERS = ("lcm", "tcd", "ddim", "imagine_flash")
 SCHEDULES = ("lcm", "trailing", "segments")
+# The host's own, by the names its menus show; a file that needs one says so.
+HOST_SAMPLERS = ("euler_ancestral", "res_multistep", "uni_pc", "ar_video")
+HOST_SCHEDULES = ("simple", "normal")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """steps: what the file was made for, as (fewest, most); cfg: guidance at sampling, 1 where it is distilled in."""
+    """steps: what the file was made for, as (fewest, most); cfg: guidance at sampling, 1 where it is distilled in.
+
+    shift is the s of sigma = s t / (1 + (s - 1) t), the model's own unless `shift_node` says which node of the host
+    sets it. samplers, schedules: others of the host that serve the file as well, by its menus' names.
+    """
 
     family: str
-    sampler: str  # one of SAMPLERS; on flow models ddim is Euler's step
-    schedule: str  # one of SCHEDULES; "lcm" is the 50-step grid
+    sampler: str  # one of SAMPLERS or HOST_SAMPLERS; on flow models ddim is Euler's step
+    schedule: str  # one of SCHEDULES or HOST_SCHEDULES; "lcm" is the 50-step grid
     steps: tuple[int, int]
     best_steps: int
     cfg: float = 1.0
@@ -26,6 +33,15 @@ class Settings:
     sigmas: dict[str, list[float]] = field(default_factory=dict)  # by number of steps: exact, for flow models
     source: str = ""  # where the numbers are from
     note: str = ""  # what the user must do besides
+    shift: float = 0.0  # 0: not known, or none
+    shift_node: str = ""
+    strengths: tuple[float, float] = (0.0, 0.0)  # (least, most) in use, where that is known; else near `strength`
+    samplers: tuple[str, ...] = ()
+    schedules: tuple[str, ...] = ()
+    second: tuple[float, ...] = ()  # sigmas of a second pass over an enlarged picture, where the author gives them
+
+
+ADDED = ("shift", "shift_node", "strengths", "samplers", "schedules", "second")  # fields that older versions lack
 
 
 def fixed(family: str, steps: int, **options) -> Settings:
@@ -36,6 +52,19 @@ def fixed(family: str, steps: int, **options) -> Settings:
 def up_to_8(family: str, sampler: str, **options) -> Settings:
     """A file for 1-8 steps on the 50-step grid."""
     return Settings(family, sampler, "lcm", (1, 8), 4, **options)
+
+
+def as_dict(settings: Settings) -> dict:
+    """For a file's metadata. What older versions lack is left out where it says nothing, so that they can read it."""
+    empty = {name: type(getattr(settings, name))() for name in ADDED} | {"strengths": (0.0, 0.0)}
+    return {key: value for key, value in asdict(settings).items() if key not in ADDED or value != empty[key]}
+
+
+def from_dict(found: dict) -> Settings:
+    """What `as_dict` wrote, with lists made tuples again. Raises KeyError or TypeError for anything else."""
+    tuples = ("steps", "cfg_range", "strengths", "samplers", "schedules", "second")
+    given = {**found, "steps": found["steps"], "cfg_range": found["cfg_range"]}
+    return Settings(**{key: tuple(value) if key in tuples else value for key, value in given.items()})
 
 
 def shifted(steps: int, shift: float) -> list[float]:

@@ -1,0 +1,1 @@
+"""How much the seeds of a caption differ, and what each way to more variety costs."""

@@ -1,0 +1,1 @@
+"""The host's official templates against the rows of known files."""

@@ -1,0 +1,148 @@
+"""Sheets of images with a label for each row and column; one LoRA at several strengths and numbers of steps."""
+
+import numpy
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from ..host import folders, sampling
+from ..host.loading import loras
+from ..host.loading.sampler import sampler_for
+from ..host.progress import Progress, throw_if_cancelled
+from ..training.checks import require
+from ..weights import bases, families
+from .load import check_match, settings_of, unknown
+from .widgets import numbers
+
+MARGIN, LINE = 110, 14  # pixels
+MOST = 64  # cells
+
+
+class FewStepStrengthSheet:
+    TITLE = "FewStep Strength Sheet"
+    DESCRIPTION = (
+        "A few-step LoRA at several strengths and numbers of steps, from the same noise, with the sampler and schedule "
+        "it was made for: a sheet of images, and what was measured on them."
+    )
+    CATEGORY = "FewStep/sampling"
+    FUNCTION = "draw"
+    RETURN_TYPES = ("IMAGE", "IMAGE", "STRING")
+    RETURN_NAMES = ("sheet", "images", "table")
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        seed = {"default": 0, "min": 0, "max": 2**64 - 1, "control_after_generate": True}
+        return {
+            "required": {
+                "model": ("MODEL", {"tooltip": "The base, without the LoRA."}),
+                "lora_name": (folders.names("loras"), {"tooltip": "A .safetensors file in a loras folder."}),
+                "strengths": ("STRING", {"default": "0.6, 0.8, 1, 1.2", "tooltip": "A row for each."}),
+                "steps": ("STRING", {"default": "1, 2, 4, 8", "tooltip": "A column for each."}),
+                "positive": ("CONDITIONING", {"tooltip": "What the images shall show."}),
+                "negative": ("CONDITIONING", {"tooltip": "Has no effect where the file's cfg is 1."}),
+                "latent_image": ("LATENT", {"tooltip": "As many images in a cell as it holds."}),
+                "noise_seed": ("INT", {**seed, "tooltip": "Of the noise that every cell starts from."}),
+                "vae": ("VAE", {"tooltip": "To see the images."}),
+            },
+            "optional": {
+                "lora_file": (
+                    "STRING",
+                    {"forceInput": True, "tooltip": "A name from FewStep Distill, instead of lora_name."},
+                ),
+                "family": (
+                    families.NAMES,
+                    {"default": families.AUTO, "tooltip": "auto: by metadata, then by name. Else: as that family."},
+                ),
+            },
+        }
+
+    def draw(
+        self,
+        model,
+        lora_name,
+        strengths,
+        steps,
+        positive,
+        negative,
+        latent_image,
+        noise_seed,
+        vae,
+        lora_file="",
+        family=families.AUTO,
+    ):
+        rows, columns = span(strengths, float, "strengths", -10, 10), span(steps, int, "steps", 1, 50)
+        require(len(rows) * len(columns) <= MOST, f"{len(rows)} x {len(columns)} cells are over {MOST}. Take fewer.")
+        name = lora_file or lora_name
+        tensors, settings = few_step_lora(model, name, family, max(columns))
+        cells, lines, progress = [], [], Progress(len(rows) * len(columns))
+        for strength in rows:
+            patched = loras.apply(model, None, tensors, strength)[0]
+            plans = [sampler_for(patched, settings, count) for count in columns]  # refusals before any cell is drawn
+            for count, (sampler, sigmas) in zip(columns, plans):
+                throw_if_cancelled()
+                parts = positive, negative, sampler, sigmas, latent_image
+                latent = sampling.sample_custom(patched, noise_seed, settings.cfg, *parts)
+                images = vae.decode(latent["samples"]).float().cpu().clamp(0, 1)
+                cells.append(images)
+                lines.append({"strength": strength, "steps": count, **measured(images)})
+                progress.show(len(cells))
+        labels = [f"{settings.family[:12]} {strength:g}" for strength in rows]
+        heads = [f"{count} step{'s' * (count > 1)}" for count in columns]
+        return sheet(labels, cells, heads), torch.cat(cells), table(lines)
+
+
+def few_step_lora(model, name: str, family: str, steps: int) -> tuple[dict[str, Tensor], families.Settings]:
+    """(tensors as this MODEL takes them, the settings the file was made for). ValueError where either is unclear."""
+    tensors, metadata = loras.read(name, "FewStepStrengthSheet")
+    found = settings_of(name, metadata) if family == families.AUTO else families.named(family, steps, name)
+    try:
+        bases.refuse_other_base(bases.base_of(tensors), loras.base_of(model), False)
+        settings = found or unknown()
+        tensors = loras.fitted(model, tensors)
+        check_match(loras.match(model, None, tensors))
+        loras.check_shapes(model, tensors)
+    except ValueError as error:
+        raise ValueError(f'"{name}": {error}') from error
+    return tensors, settings
+
+
+def span(text: str, kind: type, name: str, low: float, high: float) -> list:
+    """Different numbers of a list, in its order."""
+    found = list(dict.fromkeys(numbers(text, kind, name)))
+    require(1 <= len(found) <= 16, f"{name} needs 1 to 16 numbers, got {len(found)}.")
+    require(all(low <= value <= high for value in found), f"{name} must lie in {low}..{high}, got {text!r}.")
+    return found
+
+
+def measured(images: Tensor) -> dict[str, float]:
+    """Mean, contrast and saturation of images [b, h, w, 3]."""
+    saturation = images.amax(-1) - images.amin(-1)
+    return {"mean": float(images.mean()), "std": float(images.std()), "saturation": float(saturation.mean())}
+
+
+def table(rows: list[dict[str, float]]) -> str:
+    """The rows as Markdown."""
+    head = " | ".join(rows[0])
+    lines = [" | ".join(f"{value:.4g}" for value in row.values()) for row in rows]
+    return "\n".join([f"| {line} |" for line in (head, " | ".join("---" for _ in rows[0]), *lines)])
+
+
+def sheet(labels: list[str], cells: list[Tensor], heads: tuple[str, ...] | list[str] = ("",)) -> Tensor:
+    """[1, h, w, 3]: a labelled row of cells per label, a cell [b, h, w, 3] for each head; cells row by row."""
+    count, height, width = cells[0].shape[:3]
+    top = LINE + 6 if any(heads) else 0
+    page = Image.new("RGB", (MARGIN + len(heads) * count * width, top + len(labels) * height), "white")
+    pen = ImageDraw.Draw(page)
+    for column, head in enumerate(heads):
+        pen.text((MARGIN + column * count * width + 4, 3), head, fill="black")
+    for row, label in enumerate(labels):
+        pen.text((8, top + row * height + (height - LINE) // 2), label, fill="black")
+    for number, images in enumerate(cells):
+        row, column = divmod(number, len(heads))
+        for index, pixels in enumerate(images):
+            image = Image.fromarray((pixels * 255).round().byte().numpy())
+            page.paste(image, (MARGIN + (column * count + index) * width, top + row * height))
+    return torch.from_numpy(numpy.asarray(page, dtype=numpy.float32) / 255)[None]
+
+
+NODES = (FewStepStrengthSheet,)
