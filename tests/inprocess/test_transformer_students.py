@@ -118,8 +118,8 @@ def test_the_loss_falls_on_a_fixed_batch(model, tmp_path, monkeypatch):
 
     make, seen = loop.make_batch, []
 
-    def fixed(examples, seed, start, *rest):
-        seen.append(make(examples, seed, 0, *rest))
+    def fixed(examples, seed, start, *rest, **more):
+        seen.append(make(examples, seed, 0, *rest, **more))
         return seen[-1]
 
     monkeypatch.setattr(loop, "make_batch", fixed)
