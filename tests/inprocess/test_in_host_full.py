@@ -35,7 +35,7 @@ def loaded(monkeypatch):
         path = folder / "networks" / "fewstep" / "full.safetensors"
         monkeypatch.setattr(models, "find", lambda _: str(path))
         with torch.inference_mode():
-            return FewStepLoadModel().load("full.safetensors", steps, 1.0, guidance, "auto", False)
+            return FewStepLoadModel().load("full.safetensors", steps, 1.0, guidance, "auto", False)["result"]
 
     return load
 

@@ -103,7 +103,7 @@ def loaded(tmp_path, monkeypatch):
         io.save(edit(tensors), tmp_path / name, metadata)
         monkeypatch.setattr(models, "find", lambda _: str(tmp_path / name))
         options = {"steps": 4, "denoise": 1.0, "guidance": 8.0, "family": "auto", "allow_partial": False, **inputs}
-        return FewStepLoadModel().load(name, **options)
+        return FewStepLoadModel().load(name, **options)["result"]
 
     return load
 
