@@ -7,6 +7,7 @@ from . import (
     check_workflow,
     data,
     diversity,
+    extract,
     guidance,
     load,
     load_model,
@@ -31,7 +32,8 @@ tiny_sd.register()
 folders.register_assets()
 stock_lists.register()
 
-THEMES = (sample, schedule, guidance, two_models, diversity, load, load_model, check_workflow, merge, merge_models)
-THEMES += (sweep, sheets, data, train, methods, methods_matching, methods_on_images, rewards, reward_networks, runs)
+THEMES = (sample, schedule, guidance, two_models, diversity, load, load_model, check_workflow)
+THEMES += (merge, merge_models, extract, sweep, sheets)
+THEMES += (data, train, methods, methods_matching, methods_on_images, rewards, reward_networks, runs)
 NODE_CLASS_MAPPINGS = {node.__name__: naming.says_its_name(node) for theme in THEMES for node in theme.NODES}
 NODE_DISPLAY_NAME_MAPPINGS = {name: node.TITLE for name, node in NODE_CLASS_MAPPINGS.items()}
