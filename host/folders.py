@@ -1,5 +1,7 @@
 """Where files are: the host's named folders, extended by the pack's own `assets/`."""
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 try:
@@ -8,10 +10,12 @@ except ImportError:  # the PyPI host, when it is used in-process
     from comfy.cmd import folder_paths
 
 from ..training.prompts import ENDINGS
+from . import names as user_names
 from .names import inside  # noqa: F401 (callers look for it here)
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 PROMPTS = ASSETS / "prompts"
+ALLOWED = "FEWSTEP_ALLOWED_FOLDERS"  # folders besides the input folder, separated as in PATH
 
 
 def register_assets() -> None:
@@ -79,5 +83,40 @@ def reward_folder() -> Path:
 
 def prompt_files() -> dict[str, Path]:
     """Prompt lists (.txt) and tables (.csv, .tsv): the input folder's and the pack's own."""
-    found = (path for folder in (PROMPTS, input_folder()) for path in sorted(folder.glob("*")))
+    found = (path for folder in (PROMPTS, input_folder()) if folder.is_dir() for path in files_of(folder))
     return {path.name: path for path in found if path.suffix.lower() in ENDINGS}
+
+
+def roots() -> list[Path]:
+    """Where a workflow may read the user's data: the input folder, and the folders that the user has allowed once."""
+    allowed = os.environ.get(ALLOWED, "").split(os.pathsep)
+    return [input_folder().resolve(), *(Path(one.strip()).resolve() for one in allowed if one.strip())]
+
+
+def readable(name: str, what: str) -> Path:
+    """A file or folder of the user's data, by its name in the input folder or its whole path in an allowed one."""
+    for root in roots():
+        with suppress(user_names.Outside):
+            return user_names.inside(root, name, what)
+    raise ValueError(
+        f"{what} {user_names.shown(name)} leads out of the host's input folder. Put it there, or start the host with "
+        f"the environment variable {ALLOWED} naming its folder."
+    )
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Its ordinary files by name. Links are followed only inside the folders of `roots`; pipes and devices are none."""
+    with os.scandir(folder) as entries:
+        found = [Path(one.path) for one in entries if one.is_file(follow_symlinks=False) or one.is_symlink()]
+    return sorted(path for path in found if is_readable(path))
+
+
+def is_readable(path: Path) -> bool:
+    """Whether it is an ordinary file, or a link to one inside the folders of `roots`."""
+    if not path.is_symlink():
+        return path.is_file()
+    try:
+        target = path.resolve(strict=True)
+    except (OSError, RuntimeError):  # dangling, or in a circle
+        return False
+    return target.is_file() and any(target.is_relative_to(root) for root in (*roots(), PROMPTS))

@@ -24,6 +24,8 @@ def start(
     from comfy.cli_args import args  # parses no command line: the host's own `options.args_parsing` is off
 
     args.cpu = device == "cpu"
+    # The host's own choice on a CPU splits attention into pieces, to save memory that small latents do not need.
+    args.use_pytorch_cross_attention = args.use_pytorch_cross_attention or args.cpu
     if checkout:
         args.base_directory = str(workdir)
     else:

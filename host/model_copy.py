@@ -5,7 +5,6 @@ inference mode. The MODEL itself is never touched.
 """
 
 import copy
-import hashlib
 import inspect
 import sys
 from collections.abc import Callable
@@ -25,44 +24,6 @@ def call_supported(function: Callable, *args, **options):
     """Call with only those options that this host's version of the function knows."""
     known = inspect.signature(function).parameters
     return function(*args, **{name: value for name, value in options.items() if name in known})
-
-
-def fingerprint(model) -> str:
-    """A short hash of a MODEL as wired: a sample of every weight of its network and of every patch that lies on it.
-
-    It knows the teacher of a run again, whatever device or precision it is trained in.
-    """
-    digest = hashlib.blake2b(digest_size=8)
-    for name, parameter in model.model.diffusion_model.named_parameters():
-        kept = model.backup.get(f"diffusion_model.{name}")  # where a clone's patches are on the weights just now
-        digest.update(name.encode() + sample_of(parameter if kept is None else getattr(kept, "weight", kept)))
-    for key, patches in sorted(model.patches.items(), key=lambda item: str(item[0])):
-        digest.update(f"{key}{[(patch[0], patch[2]) for patch in patches]}".encode())
-        for tensor in (tensor for patch in patches for tensor in tensors_in(patch[1])):
-            digest.update(sample_of(tensor))
-    return digest.hexdigest()
-
-
-def sample_of(tensor: Tensor) -> bytes:
-    """A tensor's shape and 16 of its values."""
-    some = tensor.detach().flatten()[:: max(tensor.numel() // 16, 1)][:16].float().cpu()
-    return f"{tuple(tensor.shape)}".encode() + some.numpy().tobytes()
-
-
-def fingerprint_of(network: nn.Module) -> str:
-    """A short hash of a network by itself (a VAE's): a sample of every weight and buffer."""
-    digest = hashlib.blake2b(digest_size=8)
-    for name, tensor in network.state_dict().items():
-        digest.update(name.encode() + sample_of(tensor))
-    return digest.hexdigest()
-
-
-def tensors_in(patch) -> list[Tensor]:
-    """The tensors of a patch of any kind: nested tuples, or an object that holds its weights."""
-    if isinstance(patch, Tensor):
-        return [patch]
-    parts = getattr(patch, "weights", patch)
-    return [t for part in parts for t in tensors_in(part)] if isinstance(parts, tuple | list) else []
 
 
 def to_trainable(module: nn.Module, dtype: torch.dtype) -> nn.Module:

@@ -16,6 +16,10 @@ DEVICES |= {f"{port}{number}" for port in ("COM", "LPT") for number in "12345678
 JOINERS = "\u200c\u200d"  # parts of words in Persian, Hindi and emoji; other unseen signs turn a name into another
 
 
+class Outside(ValueError):
+    """A name that leads out of its folder."""
+
+
 def plain_name(name: str, what: str) -> str:
     """The name, without blanks around it. Raises ValueError, which begins with `what`, for what is no file's name."""
     name = name.strip()
@@ -68,5 +72,6 @@ def inside(folder: Path, name: str, what: str) -> Path:
                 path.lstat()
     except (OSError, ValueError, RuntimeError) as error:  # a name too long, lone surrogates, links in a circle
         raise ValueError(f"{what} {shown(name)} cannot be looked up. Give another name.") from error
-    require(within, f"{what} {shown(name)} leads out of the folder {folder.name}. Give a name inside it.")
+    if not within:
+        raise Outside(f"{what} {shown(name)} leads out of the folder {folder.name}. Give a name inside it.")
     return path

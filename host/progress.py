@@ -8,10 +8,19 @@ try:
 except ImportError:  # the PyPI host, when it is used in-process
     from comfy.cmd import latent_preview
 
+from .routes import page
+
 
 def preview_callback(model, steps: int):
     """The host's own callback of a sampling loop: progress, preview picture, cancel."""
     return latent_preview.prepare_callback(model, steps)
+
+
+def say(text: str) -> None:
+    """Show a text on the node that runs now, on pages that can (those of 0.3.40 and later)."""
+    server = page()
+    if hasattr(server, "send_progress_text") and server.last_node_id:
+        server.send_progress_text(text, server.last_node_id, server.client_id)
 
 
 def throw_if_cancelled() -> None:

@@ -85,7 +85,7 @@ def run(
             denoise_mask=mask,
             callback=counted_on(preview_callback(stage.model, total), first, total),
             disable_pbar=False,
-            seed=seed + number,
+            seed=(seed + number) % 2**64,
         )
         first += len(stage.sigmas) - 1
     return sampling.put_away(made)

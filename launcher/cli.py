@@ -141,6 +141,9 @@ def graph_options(graph: argparse.ArgumentParser) -> None:
         "--host", action="append", metavar="H:P", help="a ComfyUI that runs already; several share a CSV"
     )
     graph.add_argument("--patience", type=float, default=60.0, help="seconds that a --host may be out of reach")
+    graph.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="a run that takes longer is cancelled: it failed"
+    )
     graph.add_argument("--out", default=str(ROOT / "output"), metavar="DIR", help="where pictures and results go")
 
 

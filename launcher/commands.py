@@ -13,6 +13,8 @@ from . import upstream
 from .folders import ROOT
 from .server import Host, HostError, failure, host
 
+OPENED = "text_to_image_4_steps"  # the graph that the page opens with
+
 
 def running(args: argparse.Namespace, **more) -> AbstractContextManager[Host]:
     """Start the host that the options name."""
@@ -26,7 +28,7 @@ def comfy(args: argparse.Namespace) -> None:
     with running(args) as server:
         print(f"\nComfyUI with FewStep: {server.url}   (Ctrl-C stops it; log: {server.log})\n", flush=True)
         if not args.no_browser:
-            webbrowser.open(server.url)
+            webbrowser.open(f"{server.url}/?fewstep={OPENED}")
         with server.log.open(encoding="utf-8", errors="replace") as log:
             while server.process.poll() is None:
                 print(log.read(), end="", flush=True)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from . import rows, server, workflow
 from .api import Client
-from .bars import silent, step_bar
+from .bars import step_bar
 from .commands import running
 from .spread import Spread, write
 from .workflow import Workflow
@@ -25,7 +25,7 @@ def api(args: argparse.Namespace) -> int:
     if args.csv:
         return table(args, graph)
     with hosts(args) as clients:
-        outputs = clients[0].submit(graph)
+        outputs = clients[0].submit(graph, args.timeout)
         for file in save(clients[0], outputs, Path(args.file).stem, Path(args.out)):
             print(f"Saved {file}")
     for key, output in outputs.items():
@@ -52,15 +52,15 @@ def table(args: argparse.Namespace, graph: Workflow) -> int:
                 bar.update(sum(map(results.done, range(1, len(plan) + 1))) - (len(plan) - left) - bar.n)
                 bar.write(text)
 
-            asyncio.run(spread(clients, plan, results, stem, tell))
+            asyncio.run(spread(clients, plan, results, stem, tell, args.timeout))
     failed = [row.number for row in plan if not results.done(row.number)]
     print(f"{len(plan) - len(failed)} of {len(plan)} rows are done." + (f" Failed: {failed}." if failed else ""))
     return 1 if failed else 0
 
 
-async def spread(clients: list[Client], plan: list[rows.Row], results: rows.Results, stem: str, tell) -> None:
-    """Its queues and locks belong to the loop that runs them."""
-    await Spread(clients, plan, results, stem, silent, tell).run()
+async def spread(*arguments) -> None:
+    """Made inside the loop that runs it, to which its lock belongs."""
+    await Spread(*arguments).run()
 
 
 @contextmanager

@@ -78,7 +78,8 @@ def host(
     log = Path(log) if log else new_log(folder, port)
     device = pick_device(device, python)
     command = [python, *host_command(Path(comfyui).resolve() if comfyui else None, folder, port)]
-    command += ["--cpu"] if device == "cpu" else []
+    # Exact attention: the host's choice on a CPU works in pieces, to save memory that small latents do not need.
+    command += ["--cpu", "--use-pytorch-cross-attention"] if device == "cpu" else []
     command += model_flags(folder / f"models-{port}.json", models, comfyui)
     child = process.start(command, folder, log, host_env(folder))
     try:

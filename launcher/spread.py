@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .api import UNREACHABLE, Client, HostLost, Progress, Run, WorkflowError
+from .api import UNREACHABLE, Client, HostLost, Run, WorkflowError
+from .bars import silent
 from .rows import Results, Row
 
 AGAIN = 2.0  # seconds between two looks for a lost host
@@ -28,11 +29,11 @@ class Spread:
         rows: Sequence[Row],
         results: Results,
         stem: str,
-        progress: Progress,
         tell: Told,
+        timeout: float | None = None,
     ):
         self.clients, self.rows, self.results, self.stem = clients, {row.key: row for row in rows}, results, stem
-        self.progress, self.tell = progress, tell
+        self.tell, self.timeout = tell, timeout
         self.waiting = deque(row for row in rows if not results.done(row.number))
         self.left = len(self.waiting)
         self.lost: set[Client] = set()
@@ -79,7 +80,7 @@ class Spread:
         self.running[client] = row
         record: dict[str, Any] = {"row": row.number, "values": row.values, "host": client.url}
         try:
-            run = await client.perform(row.graph, row.key, self.progress, sent=row.key in self.begun)
+            run = await client.perform(row.graph, row.key, silent, self.timeout, row.key in self.begun)
             record |= {"seconds": round(run.seconds, 3), **await self.saved(client, row, run)}
         except HostLost:
             raise

@@ -2,7 +2,7 @@
 where the user asked for it, our names in the stock KSampler's lists.
 """
 
-from ..host import folders, stock_lists, tiny_sd
+from ..host import folders, routes, stock_lists, tiny_sd
 from . import (
     check_workflow,
     data,
@@ -16,7 +16,6 @@ from . import (
     methods,
     methods_matching,
     methods_on_images,
-    naming,
     reward_networks,
     rewards,
     runs,
@@ -26,14 +25,16 @@ from . import (
     sweep,
     train,
     two_models,
+    wrapper,
 )
 
 tiny_sd.register()
 folders.register_assets()
 stock_lists.register()
+routes.register()
 
-THEMES = (sample, schedule, guidance, two_models, diversity, load, load_model, check_workflow)
-THEMES += (merge, merge_models, extract, sweep, sheets)
-THEMES += (data, train, methods, methods_matching, methods_on_images, rewards, reward_networks, runs)
-NODE_CLASS_MAPPINGS = {node.__name__: naming.says_its_name(node) for theme in THEMES for node in theme.NODES}
+THEMES = (sample, schedule, guidance, two_models, diversity, load, load_model, check_workflow, merge, merge_models)
+THEMES += (extract, sweep, sheets, data, train)
+THEMES += (methods, methods_matching, methods_on_images, rewards, reward_networks, runs)
+NODE_CLASS_MAPPINGS = {node.__name__: wrapper.wrapped(node) for theme in THEMES for node in theme.NODES}
 NODE_DISPLAY_NAME_MAPPINGS = {name: node.TITLE for name, node in NODE_CLASS_MAPPINGS.items()}

@@ -6,6 +6,7 @@ from ..host import folders
 from ..weights.workflows import graph as graphs
 from ..weights.workflows import report
 from ..weights.workflows.check import check
+from .widgets import choice, text
 
 OPEN = "the open workflow"
 
@@ -16,34 +17,24 @@ class FewStepCheckWorkflow:
         "Reads a workflow, the open one or a JSON file, and says for each few-step file in it whether sampler, "
         "schedule, steps, cfg and strength fit, and what to change. Nothing is sampled or sent anywhere."
     )
+    SEARCH_ALIASES = ["check", "lint", "lcm", "hyper-sd", "lightning", "wrong settings"]
     CATEGORY = "FewStep/loaders"
     FUNCTION = "check"
     OUTPUT_NODE = True
     RETURN_TYPES = ("STRING", "INT")
     RETURN_NAMES = ("report", "count")
+    OUTPUT_TOOLTIPS = (
+        "What fits and what does not, file by file.",
+        "How many things do not fit.",
+    )
 
     @classmethod
     def INPUT_TYPES(cls):
+        which = "This one, or a JSON file in the input folder: Save or Export (API)."
+        typed = "A workflow's JSON as text, used instead when it is not empty."
         return {
-            "required": {
-                "workflow": (
-                    [OPEN, *folders.input_files(".json")],
-                    {
-                        "default": OPEN,
-                        "tooltip": "This one, or a JSON file in the input folder: Save or Export (API).",
-                    },
-                )
-            },
-            "optional": {
-                "workflow_json": (
-                    "STRING",
-                    {
-                        "default": "",
-                        "multiline": True,
-                        "tooltip": "A workflow's JSON as text, used instead when it is not empty.",
-                    },
-                )
-            },
+            "required": {"workflow": choice(which, [OPEN, *folders.input_files(".json")], default=OPEN)},
+            "optional": {"workflow_json": text(typed, default="", multiline=True)},
             "hidden": {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"},
         }
 
@@ -60,8 +51,7 @@ class FewStepCheckWorkflow:
         else:
             path = folders.inside(folders.input_folder(), workflow, "workflow")
             graph = read(path.read_text(encoding="utf-8"), f'"{workflow}"')
-        text = "\n".join(report.lines(graph))
-        return {"ui": {"text": [text]}, "result": (text, len(check(graph)))}
+        return "\n".join(report.lines(graph)), len(check(graph))
 
 
 def read(text: str, what: str) -> graphs.Graph:

@@ -10,6 +10,7 @@ from ..host.names import plain_name
 from ..weights import families
 from ..weights.families import models as published
 from .load_model import NAMES, settings_of
+from .wrapper import about
 
 NODE = "FewStepExtractLora"
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
@@ -48,23 +49,15 @@ class FewStepExtractLora:
         }
 
     def extract(self, few_step_model, base_model, rank, dtype, name, overwrite, family, steps):
-        title = plain_name(name, f"{NODE}: name")
-        header = named(few_step_model, models.read)
-        settings = named(few_step_model, check, header, family, steps)
+        title = plain_name(name, "name")
+        with about(few_step_model):
+            settings = checked(few_step_model, models.read(few_step_model), family, steps)
         chosen = rank, DTYPES[dtype], replace(settings, strength=1.0)
         listed, made = extract_lora(few_step_model, base_model, *chosen, title, overwrite, NODE)
         return listed, report(listed, settings, made, rank)
 
 
-def named(name: str, function, *inputs):
-    """function(name, ...), its errors with the file's name before them."""
-    try:
-        return function(name, *inputs)
-    except ValueError as error:
-        raise ValueError(f'{NODE}: "{name}": {error}') from error
-
-
-def check(name: str, header: models.Header, family: str, steps: int) -> families.Settings:
+def checked(name: str, header: models.Header, family: str, steps: int) -> families.Settings:
     """The model's settings, where a LoRA can have them."""
     settings = settings_of(name, header, family, steps)
     if header.projection is not None:

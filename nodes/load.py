@@ -2,11 +2,18 @@
 
 from ..host import folders
 from ..host.loading import loras
-from ..host.loading.sampler import points_of, sampler_for
+from ..host.loading.sampler import attach, points_of, sampler_for
 from ..host.loading.stock_sampling import with_shift
 from ..weights import bases, families
+from .widgets import DENOISE, choice, link, number, socket, text, whole, yes_no
+from .wrapper import about
 
 LEAST_MATCH = 0.9
+NODE = "FewStepLoadLora"
+AS_FAMILY = "auto: by metadata, then by name. Else: as that family, an N-step one for the N in its name."
+FAMILY = choice(AS_FAMILY, families.NAMES, default=families.AUTO, advanced=True)
+LORA_FILE = link("A name from FewStep Distill, instead of lora_name.")
+PARTIAL = "On: a file of which less than 90 % fits is loaded all the same."
 
 
 class FewStepLoadLora:
@@ -16,45 +23,38 @@ class FewStepLoadLora:
         "trained by FewStep, else by its known name (LCM-LoRA, Hyper-SD, Lightning, Qwen-Image-Lightning, Wan and LTX "
         "ones and others: every file of the host's official templates)."
     )
+    SEARCH_ALIASES = ["lcm", "lcm-lora", "tcd", "hyper-sd", "lightning", "turbo", "pcm", "dmd", "dmd2", "lora loader"]
     CATEGORY = "FewStep/loaders"
     FUNCTION = "load"
     RETURN_TYPES = ("MODEL", "CLIP", "SAMPLER", "SIGMAS", "FLOAT", "STRING")
     RETURN_NAMES = ("model", "clip", "sampler", "sigmas", "cfg", "report")
+    OUTPUT_TOOLTIPS = (
+        "With the LoRA on it, and with how it wants to be sampled.",
+        "With the LoRA's part for it, if it has one.",
+        "What the LoRA was made for.",
+        "Its timesteps, for these steps.",
+        "Its cfg: 1 for most.",
+        "What was loaded, and what does not fit.",
+    )
 
     @classmethod
     def INPUT_TYPES(cls):
         return {
             "required": {
-                "model": ("MODEL",),
-                "lora_name": (folders.names("loras"), {"tooltip": "A .safetensors file in a loras folder."}),
-                "strength": (
-                    "FLOAT",
-                    {"default": 1.0, "min": -4.0, "max": 4.0, "step": 0.05, "tooltip": "1 is as made."},
-                ),
-                "steps": ("INT", {"default": 4, "min": 1, "max": 50, "tooltip": "Most files are made for 1-8."}),
-                "denoise": (
-                    "FLOAT",
-                    {"default": 1.0, "min": 0.01, "max": 1.0, "step": 0.01, "tooltip": "Below 1 for image to image."},
-                ),
+                "model": socket("MODEL", "The base that the LoRA belongs to."),
+                "lora_name": ours_first(folders.names("loras")),
+                "strength": number((-4.0, 4.0, 0.05), "1 is as made; a few-step LoRA bears little else.", default=1.0),
+                "steps": whole(50, "4 suits most. An N-step file wants exactly N; the report says so.", default=4),
+                "denoise": DENOISE,
             },
             "optional": {
-                "clip": ("CLIP", {"tooltip": "Only for files that carry text encoder weights too."}),
-                "negative_prompt": (
-                    "STRING",
-                    {"default": "", "tooltip": "For the report only: says when it will have no effect."},
+                "clip": socket("CLIP", "Only for files that carry text encoder weights too."),
+                "negative_prompt": text(
+                    "For the report only: says when it will have no effect.", default="", advanced=True
                 ),
-                "lora_file": (
-                    "STRING",
-                    {"forceInput": True, "tooltip": "A name from FewStep Distill, instead of lora_name."},
-                ),
-                "family": (
-                    families.NAMES,
-                    {"default": families.AUTO, "tooltip": "auto: by metadata, then by name. Else: as that family."},
-                ),
-                "allow_partial": (
-                    "BOOLEAN",
-                    {"default": False, "tooltip": "Load a file of which less than 90 % fits, instead of an error."},
-                ),
+                "lora_file": LORA_FILE,
+                "family": FAMILY,
+                "allow_partial": yes_no(PARTIAL, default=False, advanced=True),
             },
         }
 
@@ -72,32 +72,35 @@ class FewStepLoadLora:
         allow_partial=False,
     ):
         name = lora_file or lora_name
-        tensors, metadata = loras.read(name, "FewStepLoadLora")
-        chosen = settings_of(name, metadata) if family == families.AUTO else families.named(family, steps, name)
-        try:
+        tensors, metadata = loras.read(name, NODE)
+        settings = settings_of(name, metadata) if family == families.AUTO else families.named(family, steps, name)
+        with about(name):
             theirs, ours = bases.base_of(tensors), loras.base_of(model)
             bases.refuse_other_base(theirs, ours, allow_partial)
-            settings = chosen or unknown()
+            settings = settings or unknown()
             tensors = loras.fitted(model, tensors)
             found = check_match(loras.match(model, clip, tensors), allow_partial, theirs if theirs == ours else None)
             loras.check_shapes(model, tensors)
             patched, patched_clip = loras.apply(model, clip, tensors, strength)
-            patched = with_shift(patched, settings)
+            patched = attach(with_shift(patched, settings), settings, strength)
             sampler, sigmas = sampler_for(patched, settings, steps, denoise)
-        except ValueError as error:
-            raise ValueError(f'FewStepLoadLora: "{name}": {error}') from error
         notes = families.advice(settings, steps, strength, negative_prompt)
         points = points_of(settings, sigmas, steps, denoise)
         text = report(name, settings, found, points, loras.converted(name, tensors), notes)
         return (patched, patched_clip, sampler, sigmas, settings.cfg, text)
 
 
-def settings_of(name: str, metadata: dict, node: str = "FewStepLoadLora") -> families.Settings | None:
+def ours_first(names: list[str]):
+    """The list of LoRAs, at first on one whose sampler is known by its name."""
+    known = next((name for name in names if families.from_name(name)), None)
+    default = {"default": known} if known else {}
+    return choice("A .safetensors file in a loras folder.", names, **default)
+
+
+def settings_of(name: str, metadata: dict) -> families.Settings | None:
     """From our metadata, else by the known name; None for other files."""
-    try:
+    with about(name):
         return families.from_metadata(metadata) or families.from_name(name)
-    except ValueError as error:
-        raise ValueError(f'{node}: "{name}": {error}') from error
 
 
 def check_match(found: loras.Match, allow_partial: bool = False, same_base: str | None = None) -> loras.Match:
@@ -122,8 +125,9 @@ def check_match(found: loras.Match, allow_partial: bool = False, same_base: str 
 def unknown():
     raise ValueError(
         "has no FewStep metadata and no known name, so its sampler cannot be told. "
-        "Rename it after its family (such as lcm-lora or Hyper-SD15-4steps-lora), or use the stock LoraLoader with "
-        "FewStepSampler and FewStepSchedule."
+        "Choose its family, or rename the file after it (lcm-lora, Hyper-SD15-4steps-lora). "
+        "Or use the stock LoraLoader with "
+        "FewStep Sampler and FewStep Schedule."
     )
 
 

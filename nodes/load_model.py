@@ -1,12 +1,14 @@
 """A whole few-step model together with the sampler, sigmas and guidance it was made for."""
 
 from ..host.loading import models, saving
-from ..host.loading.sampler import points_of, sampler_for
+from ..host.loading.sampler import attach, points_of, sampler_for
 from ..host.loading.stock_sampling import with_shift
 from ..weights import families
 from ..weights.families import models as published
+from .load import PARTIAL
+from .widgets import DENOISE, choice, number, whole, yes_no
+from .wrapper import about
 
-NODE = "FewStepLoadModel"
 LEAST_MATCH = 0.9
 NAMES = [families.AUTO, *published.NAMES]
 
@@ -18,30 +20,48 @@ class FewStepLoadModel:
         "LCM, SDXL-Lightning, DMD2, Turbo, Z-Image-Turbo, FLUX.2 klein, schnell, LTX-2 distilled and others, also "
         "quantised: every file of the host's official templates."
     )
+    SEARCH_ALIASES = [
+        "checkpoint loader",
+        "lcm",
+        "hyper-sdxl",
+        "lightning",
+        "turbo",
+        "dmd",
+        "dmd2",
+        "swiftbrush",
+        "one step",
+    ]
     CATEGORY = "FewStep/loaders"
     FUNCTION = "load"
     RETURN_TYPES = ("MODEL", "CLIP", "VAE", "SAMPLER", "SIGMAS", "FLOAT", "STRING")
     RETURN_NAMES = ("model", "clip", "vae", "sampler", "sigmas", "cfg", "report")
+    OUTPUT_TOOLTIPS = (
+        "With how it wants to be sampled.",
+        "Where the file has one.",
+        "Where the file has one.",
+        "What the model was made for.",
+        "Its timesteps, for these steps.",
+        "Its cfg: 1 for most.",
+        "What was loaded, and what does not fit.",
+    )
 
     @classmethod
     def INPUT_TYPES(cls):
-        scale = {"default": 8.0, "min": 1.0, "max": 20.0, "step": 0.5}
+        guidance = "Only for LCM models with a guidance embedding: the usual cfg, at no second pass. Leave cfg at 1."
+        family = "auto: by metadata, guidance embedding, then name. Else: as that family, for the N in its name."
         return {
             "required": {
-                "model_name": (models.names(), {"tooltip": "A .safetensors checkpoint or diffusion model."}),
-                "steps": ("INT", {"default": 4, "min": 1, "max": 50, "tooltip": "What the file was made for."}),
-                "denoise": ("FLOAT", {"default": 1.0, "min": 0.01, "max": 1.0, "step": 0.01}),
-                "guidance": (
-                    "FLOAT",
-                    {**scale, "tooltip": "Only for LCM models with a guidance embedding; costs no second pass."},
-                ),
-                "family": (NAMES, {"default": families.AUTO, "tooltip": "auto: by metadata, tensors, then name."}),
-                "allow_partial": ("BOOLEAN", {"default": False, "tooltip": "Load a file that fits less than 90 %."}),
+                "model_name": choice("A .safetensors checkpoint or diffusion model.", models.names()),
+                "steps": whole(50, "What the file was made for; the report says when it is not.", default=4),
+                "denoise": DENOISE,
+                "guidance": number((1.0, 20.0, 0.5), guidance, default=8.0),
+                "family": choice(family, NAMES, default=families.AUTO),
+                "allow_partial": yes_no(PARTIAL, default=False, advanced=True),
             }
         }
 
     def load(self, model_name, steps, denoise, guidance, family, allow_partial):
-        try:
+        with about(model_name):
             header = models.read(model_name)
             settings = settings_of(model_name, header, family, steps)
             model, clip, vae, compared = loaded(header, model_name, allow_partial)
@@ -49,10 +69,8 @@ class FewStepLoadModel:
                 model = models.with_guidance(model, header.projection, guidance)
             if settings.family in published.PREDICTS_X0:
                 model = models.predicting_x0(model)
-            model = with_shift(model, settings)
+            model = attach(with_shift(model, settings), settings, settings.strength)
             sampler, sigmas = sampler_for(model, settings, steps, denoise)
-        except ValueError as error:
-            raise ValueError(f'{NODE}: "{model_name}": {error}') from error
         lines = [
             f"{model_name}: {settings.family}",
             f"sampler {settings.sampler}, {points_of(settings, sigmas, steps, denoise)}",

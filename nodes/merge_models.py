@@ -2,13 +2,13 @@
 
 import json
 
-from ..host import model_copy
+from ..host import fingerprints
 from ..host.loading import merging, models, saving
 from ..host.names import plain_name
-from .merge import DTYPES, parsed
+from .merge import DTYPES, LAMBDA, WEIGHT, parsed
+from .widgets import NAME, OVERWRITE, choice, link, number, socket, yes_no
 
 AS_LOADED = "as loaded"
-WEIGHT = {"default": 0.5, "min": -10.0, "max": 10.0, "step": 0.01}
 
 
 class FewStepInterpolateModels:
@@ -17,23 +17,31 @@ class FewStepInterpolateModels:
         "lambda A + (1 - lambda) B of two models of one architecture, between them or beyond, with the LoRAs on both. "
         "SwiftBrush v2 merges its two students with lambda 0.5."
     )
+    SEARCH_ALIASES = ["merge models", "model merge", "checkpoint merge", "block merge", "swiftbrush"]
     CATEGORY = "FewStep/merging"
     FUNCTION = "merge"
     RETURN_TYPES = ("MODEL", "STRING")
     RETURN_NAMES = ("model", "recipe")
+    OUTPUT_TOOLTIPS = (
+        "A, changed: sampling settings and the like are A's.",
+        "What it is made of, for FewStep Save Model.",
+    )
 
     @classmethod
     def INPUT_TYPES(cls):
+        parts = {
+            "input_blocks": "lambda of the U-Net's way down.",
+            "middle_block": "lambda of its middle.",
+            "output_blocks": "lambda of its way up.",
+            "rest": "lambda of embeddings, first and last layer; of a whole DiT.",
+        }
         return {
             "required": {
-                "model_a": ("MODEL", {"tooltip": "Its text encoder and sampling settings are kept."}),
-                "model_b": ("MODEL", {"tooltip": "Another one of the same architecture."}),
-                "weight": ("FLOAT", {**WEIGHT, "tooltip": "lambda: 1 is A, 0 is B; below 0 and above 1 goes beyond."}),
-                "per_block": ("BOOLEAN", {"default": False, "tooltip": "On: the four numbers below, not weight."}),
-                "input_blocks": ("FLOAT", {**WEIGHT, "tooltip": "lambda of the U-Net's way down."}),
-                "middle_block": ("FLOAT", {**WEIGHT, "tooltip": "lambda of its middle."}),
-                "output_blocks": ("FLOAT", {**WEIGHT, "tooltip": "lambda of its way up."}),
-                "rest": ("FLOAT", {**WEIGHT, "tooltip": "lambda of embeddings, first and last layer; all of a DiT."}),
+                "model_a": socket("MODEL", "Its text encoder and sampling settings are kept."),
+                "model_b": socket("MODEL", "Another one of the same architecture."),
+                "weight": LAMBDA,
+                "per_block": yes_no("On: the four numbers below, not weight.", default=False),
+                **{name: number(WEIGHT, said, default=0.5) for name, said in parts.items()},
             }
         }
 
@@ -51,33 +59,35 @@ class FewStepSaveModel:
         "Writes a model with everything on it, and its recipe: as checkpoints/fewstep/<name>.safetensors, or, without "
         "CLIP and VAE, as a U-Net under diffusion_models/fewstep/."
     )
+    SEARCH_ALIASES = ["save checkpoint", "save unet", "bake lora"]
     CATEGORY = "FewStep/merging"
     FUNCTION = "save"
     OUTPUT_NODE = True
     RETURN_TYPES = ("STRING",)
     RETURN_NAMES = ("checkpoint_name",)
+    OUTPUT_TOOLTIPS = ("The name that the loaders list it by.",)
 
     @classmethod
     def INPUT_TYPES(cls):
         return {
             "required": {
-                "model": ("MODEL", {"tooltip": "LoRAs and merges on it are baked in."}),
-                "name": ("STRING", {"default": "merged", "tooltip": "The file's name, without folder and ending."}),
-                "overwrite": ("BOOLEAN", {"default": False, "tooltip": "Off: a file of that name is an error."}),
+                "model": socket("MODEL", "LoRAs and merges on it are baked in."),
+                "name": NAME,
+                "overwrite": OVERWRITE,
             },
             "optional": {
-                "clip": ("CLIP", {"tooltip": "The text encoder that goes into the file."}),
-                "vae": ("VAE", {"tooltip": "The VAE that goes into the file."}),
-                "recipe": ("STRING", {"forceInput": True, "tooltip": "Kept in the file's metadata."}),
-                "dtype": ([AS_LOADED, *DTYPES], {"tooltip": "Precision of the file. fp16 and bf16 halve fp32."}),
+                "clip": socket("CLIP", "The text encoder that goes into the file."),
+                "vae": socket("VAE", "The VAE that goes into the file."),
+                "recipe": link("Of FewStep Interpolate Models; kept in the file's metadata."),
+                "dtype": choice("Of every weight. fp16 and bf16 halve fp32.", [AS_LOADED, *DTYPES], default=AS_LOADED),
             },
         }
 
     def save(self, model, name, overwrite, clip=None, vae=None, recipe="", dtype=AS_LOADED):
-        title = plain_name(name, "FewStepSaveModel: name")
+        title = plain_name(name, "name")
         metadata = {"modelspec.title": title, "modelspec.implementation": "FewStep"}
-        metadata["fewstep.base"] = model_copy.fingerprint(model)
-        if found := parsed(recipe, "FewStepSaveModel"):
+        metadata["fewstep.base"] = fingerprints.of_model(model)
+        if found := parsed(recipe):
             metadata["fewstep.merge"] = json.dumps(found)
         kind = DTYPES.get(dtype)
         return (saving.save_model(model, clip, vae, title, metadata, kind, overwrite, "FewStepSaveModel"),)
@@ -86,31 +96,33 @@ class FewStepSaveModel:
 class FewStepInterpolateFiles:
     TITLE = "FewStep Interpolate Files"
     DESCRIPTION = "lambda A + (1 - lambda) B of two checkpoints or U-Nets, file to file, without loading either."
+    SEARCH_ALIASES = ["merge checkpoints", "checkpoint merge", "merge models", "large model"]
     CATEGORY = "FewStep/merging"
     FUNCTION = "merge"
     OUTPUT_NODE = True
     RETURN_TYPES = ("STRING",)
     RETURN_NAMES = ("checkpoint_name",)
+    OUTPUT_TOOLTIPS = ("The name that the loaders list it by.",)
 
     @classmethod
     def INPUT_TYPES(cls):
+        others = "On: weights in one file alone are taken over. Off: an error."
         return {
             "required": {
-                "checkpoint_a": (models.names(), {"tooltip": "A .safetensors checkpoint or U-Net."}),
-                "checkpoint_b": (models.names(), {"tooltip": "Another one of its architecture."}),
-                "weight": ("FLOAT", {**WEIGHT, "tooltip": "lambda: 1 is A, 0 is B; below 0 and above 1 goes beyond."}),
-                "name": ("STRING", {"default": "merged", "tooltip": "The file's name, without folder and ending."}),
-                "keep_others": (
-                    "BOOLEAN",
-                    {"default": False, "tooltip": "On: weights in one file alone are taken over. Off: an error."},
+                "checkpoint_a": choice(
+                    "A .safetensors checkpoint or U-Net; the result has its precision.", models.names()
                 ),
-                "overwrite": ("BOOLEAN", {"default": False, "tooltip": "Off: a file of that name is an error."}),
+                "checkpoint_b": choice("Another one of its architecture.", models.names()),
+                "weight": LAMBDA,
+                "name": NAME,
+                "keep_others": yes_no(others, default=False),
+                "overwrite": OVERWRITE,
             }
         }
 
     def merge(self, checkpoint_a, checkpoint_b, weight, name, keep_others, overwrite):
         node = "FewStepInterpolateFiles"
-        title = plain_name(name, f"{node}: name")
+        title = plain_name(name, "name")
         return (merging.interpolate_files(checkpoint_a, checkpoint_b, weight, title, keep_others, overwrite, node),)
 
 

@@ -80,6 +80,7 @@ BY_SCORES = {
     "guidance": number(GUIDANCE, "cfg of the real score (the teacher)."),
     "critic_guidance": number(GUIDANCE, "cfg of the fake score (the critic)."),
     "student_every": whole(100, "Critic turns per student turn. DMD2: 5-10, SwiftBrush: 1."),
+    "critic_head_start": whole(1000, "The critic's turns before the student's first.", 0, advanced=True),
     "student_rate": rate("The student's learning rate, where FewStep Distill leaves it to the method."),
     "critic_rate": rate("Learning rate of the critic's LoRA."),
     "critic_rank": whole(1024, "Rank of the critic's LoRA. 0: as the student's.", 0, advanced=True),

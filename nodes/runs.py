@@ -5,6 +5,7 @@ from ..host.names import is_plain, plain_name
 from ..training.checks import require
 from ..training.state import RunFolder, step_of
 from . import report
+from .widgets import choice
 
 NO_RUN = "none"
 
@@ -22,15 +23,21 @@ class FewStepRuns:
     DESCRIPTION = (
         "The training runs on disk: how far each one is. Connect run_name to FewStep Distill to go on with one."
     )
+    SEARCH_ALIASES = ["training runs", "resume", "distillation"]
     CATEGORY = "FewStep/training"
     FUNCTION = "look"
     OUTPUT_NODE = True
     RETURN_TYPES = ("STRING", "STRING", "IMAGE")
     RETURN_NAMES = ("run_name", "report", "loss_image")
+    OUTPUT_TOOLTIPS = (
+        "For FewStep Distill, to go on with it.",
+        "How far it is.",
+        "Loss and gradient norms so far.",
+    )
 
     @classmethod
     def INPUT_TYPES(cls):
-        return {"required": {"run": (run_names(), {"tooltip": "A folder of output/fewstep_runs, the newest first."})}}
+        return {"required": {"run": choice("A folder of output/fewstep_runs, the newest first.", run_names())}}
 
     @classmethod
     def IS_CHANGED(cls, run):
@@ -41,14 +48,14 @@ class FewStepRuns:
     def look(self, run):
         folder = folder_of(run)
         config, metrics, states = folder.read_config(), folder.metrics(), folder.states()
-        require(config is not None, f"FewStepRuns: {run!r} holds no run. Train one with FewStepDistill, then refresh.")
-        require(bool(metrics), f"FewStepRuns: {run!r} has not finished its first step yet.")
+        require(config is not None, f"{run!r} holds no run. Train one with FewStep Distill, then refresh.")
+        require(bool(metrics), f"{run!r} has not finished its first step yet.")
         return run, described(run, config, metrics, states, folder.notes()), report.loss_image(metrics)
 
 
 def folder_of(run: str) -> RunFolder:
-    name = plain_name(run, "FewStepRuns: run")
-    return RunFolder(folders.inside(folders.output_folder() / "fewstep_runs", name, "FewStepRuns: run"))
+    name = plain_name(run, "run")
+    return RunFolder(folders.inside(folders.output_folder() / "fewstep_runs", name, "run"))
 
 
 def described(run: str, config: dict, metrics: list[dict], states: list, notes: list[str]) -> str:

@@ -1,55 +1,54 @@
 """Few-step samplers: as a SAMPLER for SamplerCustom, and as one node that does it all."""
 
+from dataclasses import replace
+
 from ..host import sampling
+from ..host.loading.sampler import attached, points_of, sampler_for
 from ..samplers.guidance import scales_of
 from ..samplers.imagine_flash import with_noise_correction
-from ..samplers.registry import SAMPLERS, timesteps_for
-from ..samplers.schedule import sigmas_of
+from ..samplers.registry import SAMPLERS
 from ..samplers.unit_start import with_unit_start
+from ..weights import families
 from .guidance import BY_STEP
+from .widgets import AUTO, DENOISE, NEGATIVE, POSITIVE, choice, number, seed, socket, text, whole, yes_no
 
-SAMPLER_NAME = (
-    list(SAMPLERS),
-    {
-        "default": "lcm",
-        "tooltip": "lcm: LCM, LCM-LoRA. tcd: TCD, Hyper-SD unified. ddim: Hyper-SD N-step, Lightning, PCM. "
-        "imagine_flash: ddim with noise correction.",
-    },
+WHICH = (
+    "lcm: LCM, LCM-LoRA. tcd: TCD, unified Hyper-SD. ddim: Hyper-SD N-step, Lightning, PCM. imagine_flash: ddim with "
+    "noise correction."
 )
-ETA = (
-    "FLOAT",
-    {
-        "default": 0.3,
-        "min": 0.0,
-        "max": 1.0,
-        "step": 0.05,
-        "tooltip": "TCD only: 0 is deterministic (DDIM), 1 noises as much as LCM. TCD's authors take 0.3 at 4 steps.",
-    },
+ETA = number(
+    (0.0, 1.0, 0.05),
+    "tcd only: 0 is deterministic, 1 noises as much as LCM. TCD's authors take 0.3 at 4 steps; unified Hyper-SD 1, "
+    "lower for more detail.",
+    default=0.3,
 )
+PLAIN = {name: families.Settings(name, name, known.schedule, (1, 50), 4) for name, known in SAMPLERS.items()}
+UNKNOWN = "The model does not say what it was made for: sampled as an LCM. Load it by FewStep Load LoRA or Load Model."
 
 
 class FewStepSampler:
     TITLE = "FewStep Sampler"
     DESCRIPTION = "A few-step sampler for SamplerCustom. Pair it with FewStep Schedule."
+    SEARCH_ALIASES = ["lcm", "tcd", "ddim", "imagine flash", "hyper-sd", "lightning", "pcm", "consistency sampler"]
     CATEGORY = "FewStep/sampling"
     FUNCTION = "build"
     RETURN_TYPES = ("SAMPLER",)
+    OUTPUT_TOOLTIPS = ("For SamplerCustom and SamplerCustomAdvanced.",)
 
     @classmethod
     def INPUT_TYPES(cls):
-        seed = {
-            "default": -1,
-            "min": -1,
-            "max": 2**53,
-            "tooltip": "Seed of the step noise. -1: the sampling node's. Set it where there is none (DisableNoise).",
-        }
-        unit = {
-            "default": False,
-            "tooltip": "For one-step weights asked below 999 (t = 800, 399): unit-variance noise.",
-        }
+        noise = "Of the noise between steps. -1: the sampling node's. Set it where that has none (DisableNoise)."
+        unit = (
+            "For one-step weights asked below 999 (Hyper-SDXL's U-Net at 800, DMD2's at 399): they were trained on "
+            "noise of unit variance there. The loaders turn it on where a file wants it."
+        )
         return {
-            "required": {"sampler_name": SAMPLER_NAME, "eta": ETA, "noise_seed": ("INT", seed)},
-            "optional": {"unit_start": ("BOOLEAN", unit)},
+            "required": {
+                "sampler_name": choice(WHICH, list(SAMPLERS), default="lcm"),
+                "eta": ETA,
+                "noise_seed": whole(2**53, noise, -1, default=-1, control_after_generate=False),
+            },
+            "optional": {"unit_start": yes_no(unit, default=False, advanced=True)},
         }
 
     def build(self, sampler_name: str, eta: float, noise_seed: int, unit_start: bool = False):
@@ -60,52 +59,66 @@ class FewStepSampler:
 
 class FewStepKSampler:
     TITLE = "FewStep KSampler"
-    DESCRIPTION = "Noise, schedule and few-step sampler in one node. Takes the place of the stock KSampler."
+    DESCRIPTION = (
+        "Noise, schedule and few-step sampler in one node, in place of the stock KSampler. As it comes it samples a "
+        "model the way its few-step LoRA or checkpoint was made for."
+    )
+    SEARCH_ALIASES = ["ksampler", "few-step", "lcm", "tcd", "hyper-sd", "lightning", "turbo", "pcm", "dmd", "txt2img"]
     CATEGORY = "FewStep/sampling"
     FUNCTION = "sample"
-    RETURN_TYPES = ("LATENT",)
+    RETURN_TYPES = ("LATENT", "STRING")
+    RETURN_NAMES = ("latent", "report")
+    OUTPUT_TOOLTIPS = ("For VAE Decode.", "How it was sampled, and what does not fit the model.")
 
     @classmethod
     def INPUT_TYPES(cls):
+        cfg = (
+            "0: what the model was made for, 1 for most. Above 1 a step is two network passes, and distilled weights "
+            "burn: LCM-LoRA stands at most 2."
+        )
+        of_model = "With a few-step LoRA on it, or distilled. FewStep Load LoRA, Load Model and Distill say on it how."
         return {
             "required": {
-                "model": ("MODEL", {"tooltip": "A model with a few-step LoRA, or a distilled one."}),
-                "positive": ("CONDITIONING",),
-                "negative": ("CONDITIONING", {"tooltip": "Has no effect at cfg 1."}),
-                "latent_image": ("LATENT",),
-                "seed": ("INT", {"default": 0, "min": 0, "max": 2**64 - 1, "control_after_generate": True}),
-                "steps": (
-                    "INT",
-                    {"default": 4, "min": 1, "max": 50, "tooltip": "1-8; what the weights were made for."},
-                ),
-                "cfg": (
-                    "FLOAT",
-                    {
-                        "default": 1.0,
-                        "min": 0.0,
-                        "max": 30.0,
-                        "step": 0.1,
-                        "tooltip": "1 for distilled weights: guidance is in them, and a step is one network pass.",
-                    },
-                ),
-                "sampler_name": SAMPLER_NAME,
+                "model": socket("MODEL", of_model),
+                "seed": seed("Of the initial noise and of the noise between steps."),
+                "steps": whole(50, "What the weights were made for; 4 suits most, 1-8 the rest.", default=4),
+                "cfg": number((0.0, 30.0, 0.1), cfg, default=0.0),
+                "sampler_name": choice(f"auto: as the model was made for. {WHICH}", [AUTO, *SAMPLERS], default=AUTO),
                 "eta": ETA,
-                "denoise": ("FLOAT", {"default": 1.0, "min": 0.01, "max": 1.0, "step": 0.01}),
+                "positive": POSITIVE,
+                "negative": NEGATIVE,
+                "latent_image": socket("LATENT", "An empty one, or the start of image to image. Masks are kept."),
+                "denoise": DENOISE,
             },
-            "optional": {
-                "cfg_by_step": ("STRING", {"default": "", "tooltip": f"Instead of cfg, if not empty. {BY_STEP}"})
-            },
+            "optional": {"cfg_by_step": text(f"Instead of cfg, if not empty. {BY_STEP}", default="", advanced=True)},
         }
 
     def sample(
-        self, model, positive, negative, latent_image, seed, steps, cfg, sampler_name, eta, denoise, cfg_by_step=""
+        self, model, seed, steps, cfg, sampler_name, eta, positive, negative, latent_image, denoise, cfg_by_step=""
     ):
-        chosen = SAMPLERS[sampler_name]
-        timesteps = timesteps_for(chosen.schedule, steps, denoise)
-        sigmas = sigmas_of(model.get_model_object("model_sampling"), timesteps)
-        sampler = sampling.as_sampler(chosen.function, chosen.keywords(eta, seed, latent_image.get("batch_index")))
-        scales = scales_of(cfg_by_step) if cfg_by_step.strip() else cfg
-        return (sampling.sample_custom(model, seed, scales, positive, negative, sampler, sigmas, latent_image),)
+        settings, notes = settings_for(model, sampler_name, eta, steps, cfg)
+        scales = scales_of(cfg_by_step) if cfg_by_step.strip() else cfg or settings.cfg
+        sampler, sigmas = sampler_for(model, settings, steps, denoise, latent_image.get("batch_index"))
+        latent = sampling.sample_custom(model, seed, scales, positive, negative, sampler, sigmas, latent_image)
+        said = cfg_by_step.strip() or f"{scales:g}"
+        how = f"{settings.family}: {settings.sampler}, {points_of(settings, sigmas, steps, denoise)}, cfg {said}"
+        return latent, "\n".join([how, *(f"Note: {note}" for note in notes)])
+
+
+def settings_for(model, sampler_name: str, eta: float, steps: int, cfg: float) -> tuple[families.Settings, list[str]]:
+    """How to sample, and what does not fit: the model's own settings, or those of a sampler that the user chose."""
+    own, strength = attached(model)
+    if sampler_name != AUTO:
+        return replace(PLAIN[sampler_name], eta=eta), []
+    if own is None:
+        return PLAIN["lcm"], [UNKNOWN]
+    notes, (low, high) = families.advice(own, steps, strength, ""), own.cfg_range
+    if cfg and not low <= cfg <= high:
+        span = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+        notes.append(
+            f"{own.family} was made for cfg {span}, not {cfg:g}. With cfg 0 this node takes what it was made for."
+        )
+    return own, notes
 
 
 class FewStepNoiseCorrection:
@@ -115,13 +128,15 @@ class FewStepNoiseCorrection:
         "noise that was drawn. Its authors see more vivid colours in few steps. No effect on one step, on image to "
         "image, and on flow models."
     )
+    SEARCH_ALIASES = ["imagine flash", "noise correction"]
     CATEGORY = "FewStep/sampling"
     FUNCTION = "wrap"
     RETURN_TYPES = ("SAMPLER",)
+    OUTPUT_TOOLTIPS = ("The same sampler, corrected.",)
 
     @classmethod
     def INPUT_TYPES(cls):
-        return {"required": {"sampler": ("SAMPLER", {"tooltip": "A deterministic one, such as euler or dpmpp_2m."})}}
+        return {"required": {"sampler": socket("SAMPLER", "A deterministic one, such as euler or dpmpp_2m.")}}
 
     def wrap(self, sampler):
         return (sampling.rewrapped(sampler, with_noise_correction),)

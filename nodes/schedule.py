@@ -1,46 +1,35 @@
 """SIGMAS at the timesteps a few-step student was trained on."""
 
 from ..samplers.schedule import lcm_timesteps, parse_timesteps, segment_timesteps, sigmas_of, trailing_timesteps
+from .widgets import DENOISE, choice, socket, text, whole
 
 
 class FewStepSchedule:
     TITLE = "FewStep Schedule"
     DESCRIPTION = "The sigmas of a few-step schedule, for SamplerCustom."
+    SEARCH_ALIASES = ["scheduler", "sigmas", "timesteps", "lcm", "trailing", "tcd"]
     CATEGORY = "FewStep/sampling"
     FUNCTION = "build"
     RETURN_TYPES = ("SIGMAS",)
+    OUTPUT_TOOLTIPS = ("For SamplerCustom.",)
 
     @classmethod
     def INPUT_TYPES(cls):
+        which = (
+            "lcm: LCM, TCD, unified Hyper-SD (999, 759, 499, 259). trailing: Hyper-SD N-step, Lightning, PCM, DMD2 "
+            "(999, 749, 499, 249). explicit: the list below. segments: TSCD students of as many segments as steps "
+            "(999, 739, 499, 239)."
+        )
+        points = "lcm and segments: points of the training grid. LCM and TCD have 50."
+        listed = "explicit only: falling integers in 999..0, split by commas or blanks."
         return {
             "required": {
-                "model": ("MODEL", {"tooltip": "Its own noise schedule is used, with every patch on it."}),
-                "scheduler": (
-                    ["lcm", "trailing", "explicit", "segments"],
-                    {
-                        "tooltip": "lcm: LCM, TCD, unified Hyper-SD (999, 759, 499, 259). trailing: Hyper-SD N-step, "
-                        "Lightning, PCM, DMD2 (999, 749, 499, 249). explicit: the list below. "
-                        "segments: TSCD students of as many segments as steps (999, 739, 499, 239)."
-                    },
-                ),
-                "steps": ("INT", {"default": 4, "min": 1, "max": 50}),
-                "denoise": (
-                    "FLOAT",
-                    {"default": 1.0, "min": 0.01, "max": 1.0, "step": 0.01, "tooltip": "Below 1 for image to image."},
-                ),
-                "original_steps": (
-                    "INT",
-                    {
-                        "default": 50,
-                        "min": 1,
-                        "max": 1000,
-                        "tooltip": "lcm and segments: points of the training grid. LCM has 50.",
-                    },
-                ),
-                "timesteps": (
-                    "STRING",
-                    {"default": "999, 749, 499, 249", "tooltip": "explicit only: falling integers in 999..0."},
-                ),
+                "model": socket("MODEL", "Its own noise schedule is used, with every patch on it."),
+                "scheduler": choice(which, ["lcm", "trailing", "explicit", "segments"], default="lcm"),
+                "steps": whole(50, "Number of steps. explicit counts its list instead.", default=4),
+                "denoise": DENOISE,
+                "original_steps": whole(1000, points, default=50, advanced=True),
+                "timesteps": text(listed, default="999, 749, 499, 249"),
             }
         }
 

@@ -11,8 +11,9 @@ from ..host.loading.sampler import sampler_for
 from ..host.progress import Progress, throw_if_cancelled
 from ..training.checks import require
 from ..weights import bases, families
-from .load import check_match, settings_of, unknown
-from .widgets import numbers
+from .load import FAMILY, LORA_FILE, check_match, ours_first, settings_of, unknown
+from .widgets import NEGATIVE, POSITIVE, numbers, seed, socket, text
+from .wrapper import about
 
 MARGIN, LINE = 110, 14  # pixels
 MOST = 64  # cells
@@ -24,36 +25,32 @@ class FewStepStrengthSheet:
         "A few-step LoRA at several strengths and numbers of steps, from the same noise, with the sampler and schedule "
         "it was made for: a sheet of images, and what was measured on them."
     )
+    SEARCH_ALIASES = ["compare", "grid", "xy plot", "strength", "lcm", "hyper-sd"]
     CATEGORY = "FewStep/sampling"
     FUNCTION = "draw"
     RETURN_TYPES = ("IMAGE", "IMAGE", "STRING")
     RETURN_NAMES = ("sheet", "images", "table")
+    OUTPUT_TOOLTIPS = (
+        "A row for each strength, a column for each number of steps.",
+        "The same images as a batch.",
+        "Mean, contrast and saturation of each cell.",
+    )
 
     @classmethod
     def INPUT_TYPES(cls):
-        seed = {"default": 0, "min": 0, "max": 2**64 - 1, "control_after_generate": True}
         return {
             "required": {
-                "model": ("MODEL", {"tooltip": "The base, without the LoRA."}),
-                "lora_name": (folders.names("loras"), {"tooltip": "A .safetensors file in a loras folder."}),
-                "strengths": ("STRING", {"default": "0.6, 0.8, 1, 1.2", "tooltip": "A row for each."}),
-                "steps": ("STRING", {"default": "1, 2, 4, 8", "tooltip": "A column for each."}),
-                "positive": ("CONDITIONING", {"tooltip": "What the images shall show."}),
-                "negative": ("CONDITIONING", {"tooltip": "Has no effect where the file's cfg is 1."}),
-                "latent_image": ("LATENT", {"tooltip": "As many images in a cell as it holds."}),
-                "noise_seed": ("INT", {**seed, "tooltip": "Of the noise that every cell starts from."}),
-                "vae": ("VAE", {"tooltip": "To see the images."}),
+                "model": socket("MODEL", "The base, without the LoRA."),
+                "lora_name": ours_first(folders.names("loras")),
+                "strengths": text("A row for each.", default="0.6, 0.8, 1, 1.2"),
+                "steps": text("A column for each.", default="1, 2, 4, 8"),
+                "positive": POSITIVE,
+                "negative": NEGATIVE,
+                "latent_image": socket("LATENT", "As many images in a cell as it holds."),
+                "noise_seed": seed("Of the noise that every cell starts from."),
+                "vae": socket("VAE", "To see the images."),
             },
-            "optional": {
-                "lora_file": (
-                    "STRING",
-                    {"forceInput": True, "tooltip": "A name from FewStep Distill, instead of lora_name."},
-                ),
-                "family": (
-                    families.NAMES,
-                    {"default": families.AUTO, "tooltip": "auto: by metadata, then by name. Else: as that family."},
-                ),
-            },
+            "optional": {"lora_file": LORA_FILE, "family": FAMILY},
         }
 
     def draw(
@@ -95,14 +92,12 @@ def few_step_lora(model, name: str, family: str, steps: int) -> tuple[dict[str, 
     """(tensors as this MODEL takes them, the settings the file was made for). ValueError where either is unclear."""
     tensors, metadata = loras.read(name, "FewStepStrengthSheet")
     found = settings_of(name, metadata) if family == families.AUTO else families.named(family, steps, name)
-    try:
+    with about(name):
         bases.refuse_other_base(bases.base_of(tensors), loras.base_of(model), False)
         settings = found or unknown()
         tensors = loras.fitted(model, tensors)
         check_match(loras.match(model, None, tensors))
         loras.check_shapes(model, tensors)
-    except ValueError as error:
-        raise ValueError(f'"{name}": {error}') from error
     return tensors, settings
 
 

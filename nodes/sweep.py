@@ -7,11 +7,12 @@ from ..host import folders, sampling
 from ..host.loading import loras
 from ..host.progress import Progress, throw_if_cancelled
 from ..weights import merge
-from .merge import RANK, parent, summed
+from .merge import FILES, RANK, parent, summed
 from .sheets import measured as look
 from .sheets import sheet, span, table
+from .widgets import NEGATIVE, POSITIVE, choice, number, seed, socket, text
 
-NODE = "FewStepMergeSweep"
+NODE, LAMBDAS = "FewStepMergeSweep", "0, 0.25, 0.5, 0.75, 1"
 
 
 class FewStepMergeSweep:
@@ -20,42 +21,36 @@ class FewStepMergeSweep:
         "lambda A + (1 - lambda) B of two LoRAs for several lambdas: a sheet of pictures from the same noise, and what "
         "was measured on them."
     )
+    SEARCH_ALIASES = ["merge lora", "lora merge", "grid", "compare loras", "xy plot"]
     CATEGORY = "FewStep/merging"
     FUNCTION = "sweep"
     RETURN_TYPES = ("IMAGE", "IMAGE", "STRING")
     RETURN_NAMES = ("sheet", "images", "table")
+    OUTPUT_TOOLTIPS = (
+        "A labelled row of images for each lambda.",
+        "The same images as a batch.",
+        "Norm, mean, contrast, saturation, and how far from A and B.",
+    )
 
     @classmethod
     def INPUT_TYPES(cls):
         return {
             "required": {
-                "model": ("MODEL", {"tooltip": "The base of both LoRAs."}),
-                "lora_a": (folders.names("loras"), {"tooltip": "lambda 1."}),
-                "lora_b": (folders.names("loras"), {"tooltip": "lambda 0."}),
-                "weights": ("STRING", {"default": "0, 0.25, 0.5, 0.75, 1", "tooltip": "The lambdas, up to 16."}),
-                "rank": ("INT", RANK),
-                "positive": ("CONDITIONING",),
-                "negative": ("CONDITIONING", {"tooltip": "Has no effect at cfg 1."}),
-                "latent_image": ("LATENT", {"tooltip": "As many pictures in a row as it holds."}),
-                "sampler": ("SAMPLER", {"tooltip": "From FewStep Load LoRA or FewStep Sampler."}),
-                "sigmas": ("SIGMAS", {"tooltip": "From the same, or FewStep Schedule."}),
-                "cfg": ("FLOAT", {"default": 1.0, "min": 0.0, "max": 30.0, "step": 0.1, "tooltip": "1 if distilled."}),
-                "noise_seed": (
-                    "INT",
-                    {
-                        "default": 0,
-                        "min": 0,
-                        "max": 2**64 - 1,
-                        "control_after_generate": True,
-                        "tooltip": "Of the noise that every lambda starts from.",
-                    },
-                ),
-                "vae": ("VAE", {"tooltip": "To see the pictures."}),
+                "model": socket("MODEL", "The base of both LoRAs, without them."),
+                "lora_a": choice("lambda 1.", folders.names("loras")),
+                "lora_b": choice("lambda 0.", folders.names("loras")),
+                "weights": text("The lambdas, 1 to 16 of them; below 0 and above 1 goes beyond.", default=LAMBDAS),
+                "rank": RANK,
+                "positive": POSITIVE,
+                "negative": NEGATIVE,
+                "latent_image": socket("LATENT", "As many images in a row as it holds."),
+                "sampler": socket("SAMPLER", "From FewStep Load LoRA or FewStep Sampler."),
+                "sigmas": socket("SIGMAS", "From the same, or FewStep Schedule."),
+                "cfg": number((0.0, 30.0, 0.1), "1 for distilled LoRAs.", default=1.0),
+                "noise_seed": seed("Of the noise that every lambda starts from."),
+                "vae": socket("VAE", "To see the images."),
             },
-            "optional": {
-                "file_a": ("STRING", {"forceInput": True, "tooltip": "The lora_name of FewStep Distill, for lora_a."}),
-                "file_b": ("STRING", {"forceInput": True, "tooltip": "The same, instead of lora_b."}),
-            },
+            "optional": FILES,
         }
 
     def sweep(self, model, lora_a, lora_b, weights, rank, vae, file_a="", file_b="", **settings):
@@ -66,7 +61,7 @@ class FewStepMergeSweep:
         progress = Progress(len(every))
         for done, weight in enumerate(every, 1):
             throw_if_cancelled()
-            merged, _ = summed(NODE, [(a, weight), (b, 1 - weight)], rank)
+            merged, _ = summed([(a, weight), (b, 1 - weight)], rank)
             norms[weight] = norm_of(merged)
             drawn[weight] = draw(loras.apply(model, None, merge.to_file(merged), 1.0)[0], vae, settings)
             progress.show(done)

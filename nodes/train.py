@@ -1,14 +1,62 @@
 """The node that trains."""
 
+import torch
+
 from ..host import folders
+from ..host.loading.sampler import attach
 from ..host.names import plain_name
 from ..host.training import export, run
 from ..host.training.job import Job
 from ..training.checks import choices, require
 from ..training.config import TrainConfig
+from ..training.prompts import typed_prompts
 from . import report
 from .data import DATA
 from .methods import METHOD
+from .widgets import AUTO, choice, link, number, of, socket, text, whole, yes_no
+
+ADVANCED = {"advanced": True}
+# Not `seed`: pages would give that a control that changes it after each run, and a changed run cannot go on.
+SEED = whole(
+    2**53, "Of the order of the data, all noise, and where the LoRA starts. Same seed, same run.", 0, default=0
+)
+BASIC = {
+    "steps": whole(10000000, "Optimizer steps. LCM-LoRA: 1,000-6,000."),
+    "batch_size": whole(4096, "Samples in a micro-batch. LCM-LoRA: 12 per GPU."),
+    "learning_rate": number((0.0, 1.0, 1e-6), "Of AdamW. 0: the method's own.", round=1e-9),
+    "rank": whole(1024, "Size of the LoRA. 0: the method's own, 64 for most.", 0),
+    "ema_decay": number((0.0, 0.99999, 0.0001), "Above 0 the moving average is kept: 0.95-0.999.", round=1e-6),
+    "preview_every": whole(1000000, "Steps between previews."),
+    "save_every": whole(1000000, "Steps between saved states."),
+    "train": choice(
+        "lora, or full: every weight, in diffusion_models/fewstep. SwiftBrush's and DMD's critic stays a LoRA, unless "
+        "it is named. Full weights want a learning_rate of 1e-6 to 1e-5."
+    ),
+}
+OTHERS = {
+    "accumulate": whole(1024, "Micro-batches in a step: large batches in little memory.", **ADVANCED),
+    "warmup": whole(100000, "Steps of linear rise of the learning rate.", 0, **ADVANCED),
+    "decay": choice("cosine: the learning rate falls to 0 at steps.", **ADVANCED),
+    "alpha": number((0.0, 2048.0, 0.01), "The LoRA's scale is alpha / rank. 0: the method's own.", **ADVANCED),
+    "gradient_checkpointing": yes_no("About half the memory, a third slower.", **ADVANCED),
+    "keep_last": whole(100, "Saved states to keep.", **ADVANCED),
+    "keep": choice(
+        "best: the saved weights whose steps end nearest to the teacher's, from noise in no batch. Not for SwiftBrush "
+        "and DMD, which leave the teacher's trajectories.",
+        **ADVANCED,
+    ),
+    "optimizer": choice("adamw8bit: moments in a quarter of the memory, with the package bitsandbytes.", **ADVANCED),
+    "layers": text(
+        "What gets a LoRA: all, attention, feed-forward, convolutions, or parts of diffusers' names (to_q, to_v), by "
+        "commas. Empty: the method's own.",
+        **ADVANCED,
+    ),
+    "lora_over": choice(
+        "For a model with LoRAs on it. patched model: a speed LoRA to be used beside them. plain base: one LoRA that "
+        "holds them too. plain base by SVD: also what is no LoRA, nearly.",
+        **ADVANCED,
+    ),
+}
 
 
 class FewStepDistill:
@@ -17,122 +65,62 @@ class FewStepDistill:
         "Trains a few-step LoRA, or a whole few-step model, of the model in front of it, which is not changed itself. "
         "Cancel any time: the run is saved and goes on when it is queued again under the same name."
     )
+    SEARCH_ALIASES = [
+        "train",
+        "training",
+        "distillation",
+        "lcm",
+        "tcd",
+        "hyper-sd",
+        "dmd",
+        "swiftbrush",
+        "consistency",
+        "train lora",
+    ]
     CATEGORY = "FewStep/training"
     FUNCTION = "distil"
     OUTPUT_NODE = True
     RETURN_TYPES = ("MODEL", "STRING", "IMAGE", "STRING", "LORA_MODEL", "LOSS_MAP")
     RETURN_NAMES = ("model", "lora_name", "loss_image", "report", "lora", "loss_map")
+    OUTPUT_TOOLTIPS = (
+        "The model with the student on it.",
+        "The name that the loaders list it by.",
+        "Loss and gradient norms.",
+        "Steps, loss, time, and how to sample it.",
+        "For the stock LoRA nodes; empty for a full student.",
+        "For the stock loss graph.",
+    )
 
     @classmethod
     def INPUT_TYPES(cls):
-        every = {"min": 1, "max": 1000000}
+        half = "Of the forward pass; LoRA weights stay fp32. auto: fp32 without CUDA, else as the model: fp16 or bf16."
+        start = "The student starts from it, not from the model. Its rank may not exceed rank."
+        back = (
+            "-1: go on from the newest saved step. Else from this saved one, 0 from the start; what came later is kept "
+            "in the run's set-aside folder. Set it back to -1 afterwards."
+        )
+        again = "Go on with a run of this name. Off: refuse when there is one."
+        config = TrainConfig()
         return {
             "required": {
-                "model": ("MODEL", {"tooltip": "The teacher. LoRAs on it are taught along."}),
-                "clip": ("CLIP",),
-                "data": (DATA,),
-                "method": (METHOD,),
-                "run_name": (
-                    "STRING",
-                    {"default": "my-lcm-lora", "tooltip": "Names the run folder and the LoRA file."},
-                ),
-                "steps": ("INT", {"default": 1000, "min": 1, "max": 10000000, "tooltip": "LCM-LoRA: 1,000-6,000."}),
-                "batch_size": ("INT", {"default": 12, "min": 1, "max": 4096, "tooltip": "LCM-LoRA: 12 per GPU."}),
-                "accumulate": ("INT", {"default": 1, "min": 1, "max": 1024, "tooltip": "Micro-batches per step."}),
-                "learning_rate": (
-                    "FLOAT",
-                    {"default": 1e-4, "min": 1e-7, "max": 1.0, "step": 1e-6, "round": 1e-8, "tooltip": "1e-4"},
-                ),
-                "warmup": ("INT", {"default": 0, "min": 0, "max": 100000, "tooltip": "Steps of linear warm-up."}),
-                "decay": (["constant", "cosine"],),
-                "rank": ("INT", {"default": 64, "min": 1, "max": 1024, "tooltip": "LCM-LoRA: 64."}),
-                "alpha": (
-                    "FLOAT",
-                    {"default": 64.0, "min": 0.01, "max": 1024.0, "step": 0.01, "tooltip": "As the rank."},
-                ),
-                "ema_decay": (
-                    "FLOAT",
-                    {
-                        "default": 0.0,
-                        "min": 0.0,
-                        "max": 0.99999,
-                        "step": 0.0001,
-                        "round": 1e-6,
-                        "tooltip": "0: the student itself. 0.95-0.999: its moving average is kept.",
-                    },
-                ),
-                "precision": (["fp32", "bf16", "fp16"], {"tooltip": "bf16 on recent GPUs, fp32 on a CPU."}),
-                "gradient_checkpointing": (
-                    "BOOLEAN",
-                    {"default": False, "tooltip": "Half the memory, a third slower."},
-                ),
-                "seed": ("INT", {"default": 0, "min": 0, "max": 2**53, "control_after_generate": True}),
-                "preview_prompts": ("STRING", {"multiline": True, "default": "", "tooltip": "One per line, up to 8."}),
-                "preview_every": ("INT", {"default": 100, **every}),
-                "save_every": ("INT", {"default": 250, **every}),
-                "keep_last": ("INT", {"default": 2, "min": 1, "max": 100, "tooltip": "Saved states to keep."}),
-                "resume": (
-                    "BOOLEAN",
-                    {"default": True, "tooltip": "Go on with a run of this name. Off: refuse when it exists already."},
-                ),
+                "model": socket("MODEL", "The teacher. LoRAs on it are taught along."),
+                "clip": socket("CLIP", "Encodes the prompts."),
+                "data": socket(DATA, "From FewStep Dataset or FewStep Data From Host."),
+                "method": socket(METHOD, "From one of the FewStep Method nodes."),
+                "run_name": text("Names the run folder and the file of the LoRA.", default="my-lcm-lora"),
             },
             "optional": {
-                "vae": ("VAE", {"tooltip": "For previews, and for data from pictures."}),
-                "start_lora": (
-                    ["none", *folders.names("loras")],
-                    {"tooltip": "Start from this LoRA instead of from the model: a second run under other settings."},
-                ),
-                "keep": (
-                    ["last", "best"],
-                    {
-                        "tooltip": "best: the saved weights whose steps end nearest to the teacher's, from noise in no "
-                        "batch. Not for SwiftBrush and DMD, which leave the teacher's trajectories."
-                    },
-                ),
-                "start_file": (
-                    "STRING",
-                    {"forceInput": True, "tooltip": "The lora_name of another FewStep Distill, instead of start_lora."},
-                ),
-                "optimizer": (
-                    choices(TrainConfig, "optimizer"),
-                    {"tooltip": "adamw8bit keeps its moments in a quarter of the memory; needs bitsandbytes."},
-                ),
-                "layers": (
-                    "STRING",
-                    {
-                        "default": "all",
-                        "tooltip": "What gets a LoRA: all, attention, feed-forward, convolutions, or parts of "
-                        "diffusers' names (to_q, to_v: SwiftBrush), by commas. Fewer are smaller and learn less.",
-                    },
-                ),
-                "lora_over": (
-                    choices(TrainConfig, "lora_over"),
-                    {
-                        "tooltip": "For a model with LoRAs on it. patched model: a speed LoRA to be used beside them. "
-                        "plain base: one LoRA that holds them too. plain base by SVD: also what is no LoRA, nearly."
-                    },
-                ),
-                "train": (
-                    choices(TrainConfig, "train"),
-                    {
-                        "tooltip": "full: the student's every weight, in diffusion_models/fewstep; the critic of "
-                        "SwiftBrush and DMD stays a LoRA, unless it is named. Lower learning_rate: 1e-6 to 1e-5."
-                    },
-                ),
-                "start_model": (
-                    "MODEL",
-                    {"tooltip": "For train full: the student starts from these weights (a turbo model, an LCM)."},
-                ),
-                "resume_step": (
-                    "INT",
-                    {
-                        "default": -1,
-                        "min": -1,
-                        "max": 10000000,
-                        "tooltip": "-1: go on from the newest saved step. Else from this saved one, 0 from the start; "
-                        "what came later is kept in the run's set-aside folder. Set it back to -1 afterwards.",
-                    },
-                ),
+                **of(config, **BASIC),
+                "training_seed": SEED,
+                "vae": socket("VAE", "For previews, and for data from images."),
+                "preview_prompts": text("One per line, up to 8.", multiline=True, default=""),
+                "start_lora": choice(start, ["none", *folders.names("loras")]),
+                "start_file": link("The lora_name of another FewStep Distill, instead of start_lora."),
+                "start_model": socket("MODEL", "For train full: the weights it starts from (a turbo model, an LCM)."),
+                "precision": choice(half, [AUTO, *choices(TrainConfig, "precision")], default=AUTO, advanced=True),
+                **of(config, **OTHERS),
+                "resume": yes_no(again, default=True, advanced=True),
+                "resume_step": whole(10000000, back, -1, default=-1, advanced=True),
             },
         }
 
@@ -143,39 +131,49 @@ class FewStepDistill:
         data,
         method,
         run_name,
-        preview_prompts,
-        resume,
+        training_seed=0,
         vae=None,
+        preview_prompts="",
+        precision=AUTO,
+        resume=True,
+        resume_step=-1,
         start_lora="none",
         start_file="",
         start_model=None,
-        resume_step=-1,
         **settings,
     ):
-        config = TrainConfig(**settings)
+        precision = precision_for(model) if precision == AUTO else precision
+        config = TrainConfig(seed=training_seed, precision=precision, **settings)
         check_run(run_name, method, config, resume)
-        prompts = [line.strip() for line in preview_prompts.splitlines() if line.strip()][:8]
+        prompts = list(typed_prompts(preview_prompts, "preview_prompts"))[:8]
         start = start_file or ("" if start_lora == "none" else start_lora)
         job = Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start, start_model, resume_step)
         result = run.distil(job)
         losses = [record["loss"] for record in result.metrics if "loss" in record]
         text = report.summary(result, method, config)
         lora = result.tensors if config.train == "lora" else {}
-        student = export.student_model(job, result.tensors)
+        student = attach(export.student_model(job, result.tensors), export.settings(job))
         return (student, result.name, report.loss_image(result.metrics), text, lora, {"loss": losses})
+
+
+def precision_for(model) -> str:
+    """fp32 without CUDA; there fp16, whose difference of two near x0 is finer, or bf16 where the model is in bf16."""
+    if model.load_device.type != "cuda":
+        return "fp32"
+    return "bf16" if model.model.get_dtype() == torch.bfloat16 else "fp16"
 
 
 def check_run(run_name: str, method, config: TrainConfig, resume: bool) -> None:
     """Refuse before anything is allocated."""
-    name = plain_name(run_name, "FewStepDistill: run_name")
-    folder = folders.inside(folders.output_folder() / "fewstep_runs", name, "FewStepDistill: run_name")
+    name = plain_name(run_name, "run_name")
+    folder = folders.inside(folders.output_folder() / "fewstep_runs", name, "run_name")
     require(
         resume or not (folder / "config.json").exists(),
-        f"FewStepDistill: a run named {run_name!r} exists. Turn resume on to go on with it, or choose another name.",
+        f"a run named {run_name!r} exists. Turn resume on to go on with it, or choose another name.",
     )
     require(
         not method.averages or config.ema_decay > 0,
-        "FewStepDistill: the method's target is ema, but ema_decay is 0. Set it to 0.95-0.999.",
+        "the method's target is ema, but ema_decay is 0. Set it to 0.95-0.999.",
     )
 
 

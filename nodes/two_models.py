@@ -5,6 +5,7 @@ import torch
 from ..host import stages
 from ..samplers.guidance import scales_of
 from .guidance import BY_STEP
+from .widgets import choice, number, seed, socket, text
 
 AS_THE_OTHERS, GUIDED_BASE = "as the others", "with first_cfg, without LoRA"
 
@@ -16,41 +17,38 @@ class FewStepTwoModelSampler:
         "handed over as it is. For Wan 2.2's high- and low-noise models; or the base first and its few-step student "
         "after it, which brings back variety."
     )
+    SEARCH_ALIASES = ["wan 2.2", "high noise", "low noise", "moe", "two models", "lightx2v"]
     CATEGORY = "FewStep/sampling"
     FUNCTION = "sample"
     RETURN_TYPES = ("LATENT", "STRING")
     RETURN_NAMES = ("latent", "report")
+    OUTPUT_TOOLTIPS = (
+        "For VAE Decode.",
+        "Which model took which steps.",
+    )
 
     @classmethod
     def INPUT_TYPES(cls):
-        boundary = {"default": 0.875, "min": 0.0, "max": 1000.0, "step": 0.001}
-        seed = {"default": 0, "min": 0, "max": 2**64 - 1, "control_after_generate": True}
-        first = {
-            "default": AS_THE_OTHERS,
-            "tooltip": "Against the slow motion of Wan 2.2 with a speed LoRA: the first step guided, without it.",
-        }
-        first_cfg = {"default": 3.5, "min": 0.0, "max": 100.0, "step": 0.1, "tooltip": "Guidance of that first step."}
+        boundary = "A sigma. Wan 2.2: 0.875 from text, 0.9 from an image. SD: up to 14.6."
+        first = "Against the slow motion of Wan 2.2 with a speed LoRA: the first step guided, without it."
         return {
             "required": {
-                "high_model": ("MODEL", {"tooltip": "Takes the steps that begin at the boundary or above."}),
-                "low_model": ("MODEL", {"tooltip": "Takes the steps below it."}),
-                "positive": ("CONDITIONING", {"tooltip": "For both models."}),
-                "negative": ("CONDITIONING", {"tooltip": "For both, on the steps whose cfg is not 1."}),
-                "latent_image": ("LATENT", {"tooltip": "Empty, an image to change, or one with a mask."}),
-                "noise_seed": ("INT", {**seed, "tooltip": "Of the noise that sampling starts from."}),
-                "cfg": ("STRING", {"default": "1", "tooltip": f"Over the steps of both models. {BY_STEP}"}),
-                "sampler": ("SAMPLER", {"tooltip": "From FewStep Load LoRA, FewStep Sampler or KSamplerSelect."}),
-                "sigmas": ("SIGMAS", {"tooltip": "The whole list; or the high model's part, and sigmas_low its rest."}),
-                "boundary": (
-                    "FLOAT",
-                    {**boundary, "tooltip": "A sigma. Wan 2.2: 0.875 from text, 0.9 from an image. SD: up to 14.6."},
-                ),
-                "first_step": ([AS_THE_OTHERS, GUIDED_BASE], first),
-                "first_cfg": ("FLOAT", first_cfg),
+                "high_model": socket("MODEL", "Takes the steps that begin at the boundary or above."),
+                "low_model": socket("MODEL", "Takes the steps below it."),
+                "positive": socket("CONDITIONING", "For both models."),
+                "negative": socket("CONDITIONING", "For both, on the steps whose cfg is not 1."),
+                "latent_image": socket("LATENT", "Empty, an image to change, or one with a mask."),
+                "noise_seed": seed("Of the noise that sampling starts from."),
+                "cfg": text(f"Over the steps of both models. {BY_STEP}", default="1"),
+                "sampler": socket("SAMPLER", "From FewStep Load LoRA, FewStep Sampler or KSamplerSelect."),
+                "sigmas": socket("SIGMAS", "The whole list; or the high model's part, and sigmas_low its rest."),
+                "boundary": number((0.0, 1000.0, 0.001), boundary, default=0.875),
+                "first_step": choice(first, [AS_THE_OTHERS, GUIDED_BASE], default=AS_THE_OTHERS),
+                "first_cfg": number((0.0, 100.0, 0.1), "Guidance of that first step.", default=3.5),
             },
             "optional": {
-                "sigmas_low": ("SIGMAS", {"tooltip": "Goes on where sigmas ends, as FewStep Load LoRA gives it."}),
-                "first_model": ("MODEL", {"tooltip": "For the first step, instead of high_model without its LoRAs."}),
+                "sigmas_low": socket("SIGMAS", "Goes on where sigmas ends, as FewStep Load LoRA gives it."),
+                "first_model": socket("MODEL", "For the first step, instead of high_model without its LoRAs."),
             },
         }
 

@@ -43,11 +43,27 @@ def socket(kind: str, tooltip: str) -> Widget:
     return kind, {"tooltip": tooltip}
 
 
+def link(tooltip: str) -> Widget:
+    """A text that only comes from another node."""
+    return "STRING", {"forceInput": True, "tooltip": tooltip}
+
+
+def seed(tooltip: str) -> Widget:
+    return "INT", {"default": 0, "min": 0, "max": 2**64 - 1, "control_after_generate": True, "tooltip": tooltip}
+
+
+# Widgets that several nodes have.
+DENOISE = number((0.01, 1.0, 0.01), "Below 1 for image to image: 0.4-0.7 keeps the layout of an image.", default=1.0)
+OVERWRITE = yes_no("Off: a file of that name is an error.", default=False)
+NAME = text("The file's name, without folder and ending.", default="merged")
+POSITIVE = socket("CONDITIONING", "What to draw.")
+NEGATIVE = socket("CONDITIONING", "What to leave out. Has no effect at cfg 1.")
+
+
 def inputs(widgets: dict[str, Widget], **sockets: Widget) -> dict[str, dict]:
-    """INPUT_TYPES' answer: sockets first; a graph need not name what is advanced."""
-    advanced = {name: widget for name, widget in widgets.items() if widget[1].get("advanced")}
-    basic = {name: widget for name, widget in widgets.items() if name not in advanced}
-    return {"required": {**sockets, **basic}, "optional": advanced}
+    """INPUT_TYPES' answer. Widgets are optional, so that graphs of before a widget existed go on working; what is
+    advanced comes last."""
+    return {"required": sockets, "optional": dict(sorted(widgets.items(), key=lambda item: "advanced" in item[1][1]))}
 
 
 def of(options, **widgets: Widget) -> dict[str, Widget]:

@@ -28,6 +28,7 @@ def keep_the_in_process_host_here() -> None:
     except ImportError:
         return  # no embedded host: the tests that need it skip themselves
     args.cpu, args.cwd = True, tempfile.mkdtemp(prefix="fewstep-tests-")
+    args.use_pytorch_cross_attention = True  # as the launcher starts it
 
 
 keep_the_in_process_host_here()

@@ -92,8 +92,8 @@ N stands for the number in the file's name, which is the number of steps to take
 759, 499, 259, of `trailing` 999, 749, 499, 249. cfg 1 means no guidance: a step is one network pass, and a negative
 prompt has no effect. On flow models `ddim` is Euler's step; other samplers and `simple`, `normal` are the host's.
 
-The [official templates](templates.md) were held against these rows. FewStep Check Workflow and `run.py check FILE` say
-of any workflow what in it does not fit.
+The [official templates](templates.md) were held against these rows. FewStep Check Workflow and
+`python run.py check FILE` say of any workflow what in it does not fit.
 
 The settings are those of the sources named below. Names and key layouts are tested on generated files; no published
 file was run for this release.

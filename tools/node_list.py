@@ -24,12 +24,16 @@ def listed(node: type) -> dict:
     return {"title": node.TITLE, "category": node.CATEGORY, **inputs, "outputs": outputs}
 
 
+def on_disk(words: list[str]) -> bool:
+    """Whether a list is of the user's files."""
+    return words in ([], ["none"]) or any(word.endswith(FILES) for word in words)
+
+
 def described(kind, options: dict | None = None) -> str:
     """Type, default and bounds; of a list its words, or "files" where they are what is on the disk."""
     options = options or {}
     if isinstance(kind, list):
-        on_disk = kind in ([], ["none"]) or any(word.endswith(FILES) for word in kind)
-        return "files" if on_disk else f"{options.get('default', kind[0])!r} of {', '.join(kind)}"
+        return "files" if on_disk(kind) else f"{options.get('default', kind[0])!r} of {', '.join(kind)}"
     default = f" {options['default']!r}" if "default" in options else ""
     return kind + default + (f" in {options['min']}..{options['max']}" if "min" in options else "")
 
@@ -38,13 +42,18 @@ def text_of(nodes: dict[str, type]) -> str:
     return json.dumps({name: listed(node) for name, node in nodes.items()}, indent=1, ensure_ascii=False) + "\n"
 
 
-def main() -> None:
+def the_nodes() -> dict[str, type]:
+    """Every node, by the embedded host in this process."""
     from ..host import headless
 
     headless.start()
     from ..nodes import NODE_CLASS_MAPPINGS
 
-    FILE.write_text(text_of(NODE_CLASS_MAPPINGS), encoding="utf-8")
+    return NODE_CLASS_MAPPINGS
+
+
+def main() -> None:
+    FILE.write_text(text_of(the_nodes()), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -113,7 +113,9 @@ def dmd(options: DMDOptions) -> Method:
 
     As Hyper-SD's one-step enhancement it starts from the TSCD LoRA.
     """
-    score = replace(options.score, adversarial_from=options.score.discriminator.head_start)
+    score = replace(
+        options.score, adversarial_from=max(options.score.discriminator.head_start, options.critic_head_start)
+    )
     own_pairs = PairsOptions(
         timestep=score.timesteps[0], teacher_steps=options.regression_steps, guidance=score.guidance
     )
@@ -121,7 +123,7 @@ def dmd(options: DMDOptions) -> Method:
     if options.regression_weight:
         student.append(Term(regression, own_pairs, options.regression_weight))
     turns = [
-        Turn("student", tuple(student), every=options.student_every),
+        Turn("student", tuple(student), every=options.student_every, first=options.critic_head_start),
         Turn("critic", (Term(denoising, score),)),
     ]
     if score.adversarial and score.features == "teacher":

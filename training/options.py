@@ -218,6 +218,7 @@ class DMDOptions:
 
     score: ScoreOptions = ScoreOptions()
     student_every: int = 5  # critic turns per student turn: DMD2 5-10
+    critic_head_start: int = 0  # its turns before the student's first: a critic that is still the teacher says nothing
     student: RoleOptions = RoleOptions(rate=5e-5)  # DMD2's SDXL: 5e-7 for whole weights
     critic: RoleOptions = RoleOptions(rate=1e-4)
     regression_weight: float = 0.0
@@ -225,6 +226,7 @@ class DMDOptions:
 
     def __post_init__(self):
         check_fields(self, counts=("student_every", "regression_steps"))
+        require(self.critic_head_start >= 0, f"critic_head_start must not be negative, got {self.critic_head_start}.")
         require(self.regression_weight >= 0, f"regression_weight must not be negative, got {self.regression_weight}.")
 
 

@@ -5,8 +5,9 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from hashlib import blake2b
-from itertools import accumulate, chain
+from itertools import accumulate, chain, compress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +16,8 @@ from .checks import require
 TABLES = (".csv", ".tsv")
 ENDINGS = (".txt", *TABLES)
 USUAL = ("prompt", "caption", "text")  # columns that need no naming
+LONGEST = 1_000_000  # bytes of a line
+BLOCK = 1 << 16  # bytes read at a time
 MARK = b"\xef\xbb\xbf"  # the byte order mark that some editors put before UTF-8
 
 
@@ -27,19 +30,29 @@ class PromptFile(Sequence):
     """
 
     def __init__(self, path: Path, column: str = "", node: str = "FewStepPrompts"):
+        require(path.is_file(), f"{node}: {path.name} is no file, or a link to nothing. Refresh the list.")
         self.path, self.node, self.stamp = path, node, stamp(path)
         self.delimiter, self.cell, self.first = None, 0, 0
         if path.suffix.lower() in TABLES:
             self.read_header(column.strip())
-        self.places, digest = array("Q"), blake2b(digest_size=8)
-        for place, prompt in self.records(self.first):
-            self.places.append(place)
-            digest.update(prompt.encode() + b"\0")
-        self.digest = digest.hexdigest()
+        self.places, self.digest = self.read_all()
         require(
             bool(self.places) or self.delimiter is None,
             f"{node}: the chosen column of {path.name} has no text in any row. Choose another, or fill it.",
         )
+
+    def read_all(self) -> tuple[array, str]:
+        """(where every prompt begins, a digest of them all)."""
+        places, digest = array("Q"), blake2b(digest_size=8)
+        if self.delimiter is None:
+            for found, prompts in blocks(self.path, self.node):
+                places.extend(found)
+                digest.update(prompts)
+            return places, digest.hexdigest()
+        for place, prompt in self.records(self.first):
+            places.append(place)
+            digest.update(prompt.encode() + b"\0")
+        return places, digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self.places)
@@ -73,7 +86,8 @@ class PromptFile(Sequence):
         return self.checked(csv.reader(self.lines(file), delimiter=self.delimiter, strict=True))
 
     def lines(self, file: BinaryIO) -> Iterator[str]:
-        for number, line in enumerate(iter(file.readline, b""), 1):
+        for number, line in enumerate(iter(partial(file.readline, LONGEST + 1), b""), 1):
+            require(len(line) <= LONGEST, too_long(self.path, self.node, number))
             try:
                 yield line.removeprefix(MARK).decode("utf-8")
             except UnicodeDecodeError as error:
@@ -107,6 +121,51 @@ class PromptFile(Sequence):
             f"{self.node}: {self.path.name} has {problem}. Write one of these into column: {', '.join(names)}.",
         )
         self.cell = names.index(found)
+
+
+def blocks(path: Path, node: str) -> Iterator[tuple[list[int], bytes]]:
+    """(places, prompts with a zero byte behind each) of the lines of a text file, a block of it at a time.
+
+    Ten million lines one by one would take half a minute.
+    """
+    place, line, rest = 0, 1, b""
+    with open(path, "rb") as file:
+        while data := file.read(BLOCK):
+            *whole, rest = (rest + data).split(b"\n")
+            yield block(path, node, whole, place, line)
+            place, line = place + sum(map(len, whole)) + len(whole), line + len(whole)
+            require(len(rest) <= LONGEST, too_long(path, node, line))
+        yield block(path, node, [rest], place, line)
+
+
+def block(path: Path, node: str, lines: list[bytes], place: int, first: int) -> tuple[list[int], bytes]:
+    """Of one block: `place` in bytes and line number `first` are those of its first line."""
+    require(max(map(len, lines), default=0) <= LONGEST, too_long(path, node, first))
+    try:
+        texts = b"\n".join(lines).removeprefix(MARK).decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        number = first + error.object.count(b"\n", 0, error.start)
+        raise ValueError(
+            f"{node}: {path.name} is not UTF-8 text (line {number}: {error.reason}). Save it as UTF-8."
+        ) from error
+    starts, texts = accumulate((len(one) + 1 for one in lines), initial=place), list(map(str.strip, texts))
+    kept = list(compress(starts, texts))
+    return kept, "".join(f"{text}\0" for text in texts if text).encode()
+
+
+def too_long(path: Path, node: str, line: int) -> str:
+    return f"{node}: {path.name} has a line of more than {LONGEST:,} bytes (line {line} or after). Break it up."
+
+
+def typed_prompts(text: str, what: str) -> tuple[str, ...]:
+    """The lines of a text field that are not blank. Raises ValueError for letters that are no text."""
+    found = tuple(line.strip() for line in text.splitlines() if line.strip())
+    for number, prompt in enumerate(found, 1):
+        require(
+            not any("\ud800" <= letter <= "\udfff" for letter in prompt),
+            f"{what}: prompt {number} has half of a letter in it (a lone surrogate). Type it anew.",
+        )
+    return found
 
 
 class Prompts(Sequence):

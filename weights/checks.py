@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .keys import modules_of
-from .sizes import DOWN, MID, UP, size_of
+from .sizes import DOWN, MID, UP, shape_of
 from .threads import one_thread
 
 
@@ -66,6 +66,6 @@ def check_pair(module: str, parts: dict[str, Tensor]) -> None:
         if MID not in parts and up.shape[1] != down.shape[0]:
             raise ValueError(f"{module} has rank {up.shape[1]} above and {down.shape[0]} below. Get the file again.")
     try:
-        size_of(parts)
+        shape_of(parts)
     except ValueError as error:
         raise ValueError(f"{module} {error}") from error

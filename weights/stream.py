@@ -4,7 +4,6 @@ Such a file is 8 bytes with the header's length, the header as JSON, then the te
 of a new file is written first and the tensors are filled in, a chunk at a time.
 """
 
-import json
 import math
 import os
 import struct
@@ -17,12 +16,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from . import io
+from . import io, plain_json
 from .threads import one_thread
 
 CHUNK = 1 << 20  # numbers at a time
 WIDEST = 8  # bytes of a number
-LARGEST_HEADER = 100 << 20  # bytes; the library's own limit
+LARGEST_HEADER = 25 << 20  # bytes; published files stay below 2 MB
+MOST_TENSORS = 20_000  # published LoRAs have up to 7,000
+LONGEST_KEY = 400  # letters
 DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -71,16 +72,20 @@ class Header:
 
 def read_header(path: Path) -> Header:
     """Raises ValueError with a sentence for anything that is not a whole safetensors file."""
+    if not path.is_file():  # a pipe would be waited for
+        raise ValueError(f'"{path.name}" is no file. Get the file again.')
     size = path.stat().st_size
     try:
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > min(LARGEST_HEADER, size):
                 raise ValueError(f"its header claims {length} bytes")
-            found = json.loads(file.read(length))
+            found = plain_json.parse(file.read(length))
         metadata = found.pop("__metadata__", None) or {}
         if not isinstance(metadata, dict):
             raise ValueError("its metadata is no table")
+        if len(found) > MOST_TENSORS or max(map(len, found), default=0) > LONGEST_KEY:
+            raise ValueError(f"it has {len(found):,} tensors, or names of more than {LONGEST_KEY} letters")
         entries = {name: stored(name, entry, 8 + length, size) for name, entry in found.items()}
     except (struct.error, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(

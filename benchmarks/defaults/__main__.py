@@ -20,7 +20,7 @@ SAMPLES, TEACHER_STEPS, GUIDANCE = 128, 16, 2.0
 def job_of(row: Row, args: argparse.Namespace, folder: Path, loaded: tuple):
     from fewstep.host import folders
     from fewstep.host.data import dataset
-    from fewstep.host.training import run
+    from fewstep.host.training.job import Job
     from fewstep.training.config import TrainConfig
 
     folders.output_folder, folders.lora_folder = lambda: folder, lambda: folder
@@ -28,7 +28,7 @@ def job_of(row: Row, args: argparse.Namespace, folder: Path, loaded: tuple):
     spec = dataset.DataSpec(prompts[:: max(len(prompts) // args.images, 1)], None, 96, 96, args.images, 8, GUIDANCE)
     settings = {"steps": args.steps, "batch_size": args.batch, "learning_rate": row.rate, "ema_decay": 0.95}
     settings |= {"rank": 64, "alpha": 64.0, "seed": args.seed, "save_every": 10_000, "preview_every": 10_000}
-    return run.Job(*loaded, spec, row.method, TrainConfig(**settings), "row", [], row.start)
+    return Job(*loaded, spec, row.method, TrainConfig(**settings), "row", [], row.start)
 
 
 def measure(row: Row, args: argparse.Namespace, loaded: tuple) -> dict:

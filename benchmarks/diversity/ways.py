@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..quality.sample import ROOT, Drawer, Row, _counted, initial_noise
+from ..quality.sample import ROOT, Drawer, Row, counted, initial_noise
 
 STUDENT = str(ROOT / "assets" / "loras" / "fewstep-tiny-sd-lcm-lora.safetensors")
 
@@ -50,8 +50,8 @@ def draw(drawer: Drawer, way: Way, captions: list[str], seed: int) -> tuple[np.n
     from fewstep.samplers.registry import SAMPLERS
     from fewstep.samplers.unit_start import with_unit_start
 
-    base, base_rows = _counted(drawer.model)
-    student, student_rows = _counted(drawer.patched(Row("lcm", 1, lora=STUDENT)))
+    base, base_rows = counted(drawer.model)
+    student, student_rows = counted(drawer.patched(Row("lcm", 1, lora=STUDENT)))
     student = condition_noise.apply(student, way.noise, way.fade, seed)
     known, noise = SAMPLERS[way.sampler], initial_noise(len(captions), seed, 0)
     function = with_unit_start(known.function) if way.unit_start else known.function

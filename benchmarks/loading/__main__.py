@@ -21,7 +21,7 @@ NAME = "hyper-sdxl-4steps-lora.safetensors"  # a name whose settings are known
 def ours(model):
     from fewstep.nodes.load import FewStepLoadLora
 
-    return FewStepLoadLora().load(model, NAME, 1.0, 4, 1.0)[0]
+    return FewStepLoadLora().load(model, NAME, 1.0, 4, 1.0)["result"][0]
 
 
 def stock(model):

@@ -99,7 +99,7 @@ class Drawer:
     @torch.inference_mode()
     def draw(self, row: Row, captions: list[str], seed: int, first: int = 0) -> Drawn:
         """Draw one picture a caption as one batch; picture i starts from noise (seed, first + i)."""
-        model, counter = _counted(self.patched(row))
+        model, counter = counted(self.patched(row))
         positive, negative = self.text(captions), self.text([""])
         noise = initial_noise(len(captions), seed, first)
         start = time.perf_counter()
@@ -168,7 +168,7 @@ class _Counter:
     rows = 0
 
 
-def _counted(model: object) -> tuple[object, _Counter]:
+def counted(model: object) -> tuple[object, _Counter]:
     """Return a clone of the model that counts the rows its network is given."""
     model, counter = model.clone(), _Counter()
 

@@ -14,7 +14,7 @@ from ...training.checks import require
 from ...training.data import Examples, Lazy
 from ...training.order import Buckets
 from ...training.prompts import digest_of
-from .. import architectures, conditioning, model_copy, sampling
+from .. import architectures, conditioning, fingerprints, sampling
 from ..architectures import SIZES
 from ..sockets import Clip, Model, Vae
 from . import cache, images, masks
@@ -140,7 +140,7 @@ def draw(spec: DataSpec, maker: Maker, texts: Sequence[str], encode: Callable) -
             maker.on_item(some.stop, len(texts))
         return latents
 
-    key = f"{spec.digest()}-{model_copy.fingerprint(maker.model)}-{maker.seed}"
+    key = f"{spec.digest()}-{fingerprints.of_model(maker.model)}-{maker.seed}"
     return cache.kept(maker.cache, key, len(texts), make)
 
 
@@ -183,7 +183,7 @@ def encode_pictures(spec: DataSpec, maker: Maker, targets: Tensor) -> Lazy:
         with torch.inference_mode(False):
             return maker.model.model.process_latent_in(latent.float().cpu().clone())[0]
 
-    key = f"{spec.digest()}-{model_copy.fingerprint_of(maker.vae.first_stage_model)}"
+    key = f"{spec.digest()}-{fingerprints.of_network(maker.vae.first_stage_model)}"
     return cache.kept(maker.cache, key, len(targets), lambda chosen: [one(i) for i in chosen])
 
 

@@ -8,57 +8,61 @@ from pathlib import Path
 
 import numpy
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from ...training.checks import require
+from .. import folders
 from ..architectures import SIZES
 from ..progress import throw_if_cancelled
-from . import masks
+from . import masks, pictures
 from .shards import Shards
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap the sides
 ORIENTATION = 0x0112
-UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 class Folder:
     """Pictures of one folder: the caption of name.png is name.txt, else the file's name, `_` read as a blank."""
 
     def __init__(self, folder: Path):
-        found = [path for path in sorted(folder.iterdir()) if not masks.is_mask(path)]
+        found = [path for path in folders.files_of(folder) if not masks.is_mask(path)]
         self.files = [path for path in found if path.suffix.lower() in PICTURES]
         texts = sum(path.suffix.lower() == ".txt" for path in found)
         without = f" but {texts} captions without one" if texts else ""
-        require(bool(self.files), f"FewStepDataset: {folder} holds no pictures ({', '.join(PICTURES)}){without}.")
+        require(bool(self.files), f"FewStepDataset: {folder.name} holds no pictures ({', '.join(PICTURES)}){without}.")
         self.captions = [caption_of(path) for path in self.files]
 
     def name(self, index: int) -> str:
         return self.files[index].name
 
     def read(self, index: int) -> bytes:
-        return self.files[index].read_bytes()
+        return pictures.read_limited(self.files[index], pictures.LARGEST_FILE)
 
 
 def open_source(path: Path) -> Folder | Shards:
     """What lies in a folder: pictures, or .tar shards. A single shard may be named too."""
-    require(path.exists(), f"FewStepDataset: there is no folder {path}. Put the pictures into the host's input folder.")
+    require(
+        path.exists(), f"FewStepDataset: there is no folder {path.name}. Put the pictures into the host's input folder."
+    )
     if path.is_file():
         require(path.suffix.lower() == ".tar", f"FewStepDataset: {path.name} is no folder and no .tar shard.")
         return Shards([path], PICTURES)
-    shards = sorted(found for found in path.iterdir() if found.suffix.lower() == ".tar")
-    loose = any(found.suffix.lower() in PICTURES for found in path.iterdir())
+    require(path.is_dir(), f"FewStepDataset: {path.name} is neither a folder nor a file.")
+    files = folders.files_of(path)
+    shards = [found for found in files if found.suffix.lower() == ".tar"]
+    loose = any(found.suffix.lower() in PICTURES for found in files)
     require(
         not (shards and loose),
-        f"FewStepDataset: {path} holds both pictures and .tar shards. Give each kind a folder of its own.",
+        f"FewStepDataset: {path.name} holds both pictures and .tar shards. Give each kind a folder of its own.",
     )
     return Shards(shards, PICTURES) if shards else Folder(path)
 
 
 def stamp_of(path: Path) -> str:
     """A short hash of the names, sizes and times of the files that open_source would look at."""
-    files = [path] if path.is_file() else sorted(path.iterdir())
+    files = [path] if path.is_file() else folders.files_of(path)
     kept = [found for found in files if found.suffix.lower() in (*PICTURES, ".txt", ".tar")]
     seen = [(found.name, found.stat().st_size, found.stat().st_mtime_ns) for found in kept]
     return hashlib.blake2b(json.dumps(seen).encode(), digest_size=8).hexdigest()
@@ -66,12 +70,12 @@ def stamp_of(path: Path) -> str:
 
 def caption_of(picture: Path) -> str:
     text = picture.with_suffix(".txt")
-    return masks.read_text(text).strip() if text.exists() else picture.stem.replace("_", " ")
+    return pictures.read_text(text).strip() if folders.is_readable(text) else picture.stem.replace("_", " ")
 
 
 def opened(source: Folder | Shards, index: int) -> Image.Image:
-    """The picture with its header read, upright only after exif_transpose. Raises what UNREADABLE lists."""
-    return Image.open(BytesIO(source.read(index)))
+    """The picture with its header read, upright only after exif_transpose. Raises what pictures.UNREADABLE lists."""
+    return pictures.opened(BytesIO(source.read(index)))
 
 
 def unreadable(source: Folder | Shards, index: int, error: Exception) -> ValueError:
@@ -86,7 +90,7 @@ def picture_size(source: Folder | Shards, index: int) -> tuple[int, int]:
         with opened(source, index) as picture:
             turned = picture.getexif().get(ORIENTATION) in SIDEWAYS
             return picture.size[::-1] if turned else picture.size
-    except UNREADABLE as error:
+    except pictures.UNREADABLE as error:
         raise unreadable(source, index, error) from error
 
 
@@ -95,7 +99,7 @@ def read_picture(source: Folder | Shards, index: int, width: int, height: int) -
     try:
         with opened(source, index) as found:
             picture = ImageOps.exif_transpose(found).convert("RGBA")
-    except UNREADABLE as error:
+    except pictures.UNREADABLE as error:
         raise unreadable(source, index, error) from error
     flat = Image.new("RGBA", picture.size, "white")
     flat.alpha_composite(picture)

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from ...training.checks import require
 from ...training.perception import Instances
+from .. import folders
+from . import pictures as files
 
 ENDING = ".mask"
 NO_MASKS = (
@@ -38,7 +40,7 @@ def reader(pictures: list[Path]) -> Callable[[int, int, int], Instances]:
 
 
 def has_mask(picture: Path) -> bool:
-    if beside(picture).is_file():
+    if folders.is_readable(beside(picture)):
         return True
     with opened(picture) as found:
         return has_alpha(found)
@@ -55,19 +57,28 @@ def has_alpha(picture: Image.Image) -> bool:
 def opened(path: Path, whole: bool = False) -> Image.Image:
     """The picture with its header read, and with `whole` its pixels too."""
     try:
-        picture = Image.open(path)
+        picture = files.opened(path)
         if whole:
             picture.load()
         return picture
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except files.UNREADABLE as error:
         raise ValueError(f"FewStepDataset: {path.name} cannot be read as a picture ({error}).") from error
+
+
+def upright(path: Path) -> Image.Image:
+    """The picture with its pixels, turned as its EXIF says."""
+    with opened(path, whole=True) as found:
+        try:
+            return ImageOps.exif_transpose(found).copy()
+        except files.UNREADABLE as error:
+            raise ValueError(f"FewStepDataset: {path.name} cannot be read as a picture ({error}).") from error
 
 
 def instances(pictures: list[Path], check: Callable[[], None], index: int, height: int, width: int) -> Instances:
     """The things of one picture that are left after the middle is cropped to the wanted shape; maybe none."""
     check()
     picture = pictures[index]
-    ids, labels = from_file(picture) if beside(picture).is_file() else from_alpha(picture)
+    ids, labels = from_file(picture) if folders.is_readable(beside(picture)) else from_alpha(picture)
     values = numpy.unique(numpy.asarray(ids))
     values = values[values > 0]
     labels = labels or ["1"] * len(values)
@@ -85,8 +96,8 @@ def instances(pictures: list[Path], check: Callable[[], None], index: int, heigh
 def from_file(picture: Path) -> tuple[Image.Image, list[str]]:
     """(name.mask.png as values, the lines of name.mask.txt)."""
     file, classes = beside(picture), beside(picture).with_suffix(".txt")
-    with opened(file, whole=True) as found, opened(picture) as shown:
-        sizes = found.size, ImageOps.exif_transpose(shown).size
+    with opened(file, whole=True) as found:
+        sizes = found.size, upright(picture).size
         require(
             found.mode in ("1", "L", "P"),
             f"FewStepDataset: {file.name} has colours ({found.mode}). It must be grey or have a palette.",
@@ -96,22 +107,13 @@ def from_file(picture: Path) -> tuple[Image.Image, list[str]]:
         sizes[0] == sizes[1],
         f"FewStepDataset: {file.name} is {sizes[0][0]}x{sizes[0][1]} pixels, its picture {sizes[1][0]}x{sizes[1][1]}.",
     )
-    lines = read_text(classes).splitlines() if classes.is_file() else []
+    lines = files.read_text(classes).splitlines() if folders.is_readable(classes) else []
     return ids, [line.strip() for line in lines if line.strip()]
-
-
-def read_text(path: Path) -> str:
-    """A caption or a list of classes; the mark that some editors put before UTF-8 is no part of it."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"FewStepDataset: {path.name} is not UTF-8 text. Save it as UTF-8.") from error
 
 
 def from_alpha(picture: Path) -> tuple[Image.Image, list[str]]:
     """(1 where the picture is opaque, no classes); nothing where it has no alpha channel or hides nothing."""
-    with opened(picture) as found:
-        whole = ImageOps.exif_transpose(found)
-        alpha = numpy.asarray(whole.convert("RGBA").getchannel("A")) if has_alpha(whole) else numpy.full((1, 1), 255)
+    whole = upright(picture)
+    alpha = numpy.asarray(whole.convert("RGBA").getchannel("A")) if has_alpha(whole) else numpy.full((1, 1), 255)
     opaque = alpha >= OPAQUE
     return Image.fromarray((opaque & ~opaque.all()).astype(numpy.uint8)), []

@@ -1,6 +1,5 @@
 """Webdataset shards: .tar files in which key.jpg and key.txt (or key.json) lie side by side. Nothing is extracted."""
 
-import json
 import tarfile
 from array import array
 from collections.abc import Iterator
@@ -8,9 +7,14 @@ from pathlib import Path
 
 from ...training.checks import require
 from ...training.data import Lazy
+from ...weights import plain_json
 from ..progress import throw_if_cancelled
+from .pictures import LARGEST_FILE, LONGEST_TEXT
 
 CAPTION_KEYS = ("caption", "text", "prompt")  # of a .json, the first that is there
+LONGEST_NAME = 1 << 20  # bytes
+EXTENSIONS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)  # what says more of the member after it
+EXTENSIONS += (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 FIELDS = 6  # kept of a sample: shard, picture's place and size, caption's place and size, whether it is json
 
 
@@ -51,14 +55,19 @@ class Shards:
 
     def read(self, index: int) -> bytes:
         shard, place, size = self.row(index)[:3]
+        self.check_size(index, size, LARGEST_FILE, "picture")
         return read_at(self.paths[shard], place, size)
+
+    def check_size(self, index: int, size: int, most: int, what: str) -> None:
+        require(size <= most, f"FewStepDataset: the {what} of {self.name(index)} has {size:,} bytes, over {most:,}.")
 
     def caption(self, index: int) -> str:
         shard, _, _, place, size, is_json = self.row(index)
+        self.check_size(index, size, LONGEST_TEXT, "caption")
         data = read_at(self.paths[shard], place, size)
         try:
             text = data.decode("utf-8-sig")
-            found = json.loads(text) if is_json else text
+            found = plain_json.parse(text) if is_json else text
         except ValueError as error:
             raise ValueError(
                 f"FewStepDataset: the caption of {self.name(index)} is not UTF-8 {'JSON' if is_json else 'text'} "
@@ -70,7 +79,7 @@ class Shards:
             require(
                 isinstance(found, str),
                 f"FewStepDataset: the .json of {self.name(index)} has no text under {', '.join(CAPTION_KEYS)}. "
-                f"It has: {', '.join(map(str, keys)) or 'no keys'}.",
+                f"It has: {', '.join(map(str, keys[:20]))[:300] or 'no keys'}.",
             )
         return found.strip()
 
@@ -89,16 +98,28 @@ def samples_of(path: Path) -> Iterator[dict]:
     yield sample
 
 
+class Member(tarfile.TarInfo):
+    """A member whose own name and attributes are of a size that names have: the library reads them whole."""
+
+    def _proc_member(self, tar):
+        if self.type in EXTENSIONS and not 0 <= self.size <= LONGEST_NAME:
+            raise tarfile.ReadError(f"a member's name takes {self.size:,} bytes")
+        return super()._proc_member(tar)
+
+
 def members_of(path: Path) -> Iterator[tarfile.TarInfo]:
     """The ordinary files of a shard, none kept in memory."""
     try:
-        with tarfile.open(path, "r:") as tar:
+        size = path.stat().st_size
+        with tarfile.open(path, "r:", tarinfo=Member) as tar:
             while (member := tar.next()) is not None:
                 throw_if_cancelled()
                 tar.members.clear()
                 if member.isreg() and not member.issparse():
+                    if member.offset_data + member.size > size:
+                        raise tarfile.ReadError("it is cut short")
                     yield member
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, OSError, ValueError, RecursionError) as error:
         raise ValueError(
             f"FewStepDataset: {path.name} is no whole, uncompressed tar file ({error}). Download or pack it again."
         ) from error

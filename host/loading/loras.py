@@ -1,13 +1,18 @@
 """LoRAs on the host's MODEL: does a file fit, what matches, and the patched clone."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from ...weights import bases, checks, io, keys, peft_alpha, sizes, stream
 from .. import architectures, folders, model_copy
 from ..sockets import Model
+
+log = logging.getLogger(__name__)
+CORE = "lokr_t2"  # the part of a LoKr that makes its second factor a kernel
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ def read(name: str, node: str) -> tuple[dict, dict]:
     """Tensors (in kohya's form) and metadata of a file in a loras folder. Errors name the node."""
     path = path_of(name, node)
     try:
+        stream.read_header(Path(path))  # how much it claims, before anything is made of it
         tensors, metadata = io.load(path)
     except ValueError as error:
         raise ValueError(f"{node}: {error}") from error
@@ -112,7 +118,8 @@ def match(model, clip, tensors: dict[str, Tensor]) -> Match:
 
     modules = keys.modules_of(tensors)
     text = {module for module in modules if module.startswith("lora_te")}
-    taken = taken_by_host(network_map(model), tensors, modules)
+    known = network_map(model)
+    taken = taken_by_host(known, tensors, modules) - left_by_host(model, known, tensors, modules)
     if clip is not None:
         taken |= taken_by_host(comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {}), tensors, modules)
     network = [module for module in modules if module not in text]
@@ -133,8 +140,8 @@ def taken_by_host(known: dict, tensors: dict[str, Tensor], modules: dict[str, li
     """The modules that the host's loader makes a patch of; it passes over parts that it does not know."""
     import comfy.lora
 
-    given = {key: tensors[key] for module in modules if module in known for key in modules[module]}
-    loaded = model_copy.call_supported(comfy.lora.load_lora, given, known, log_missing=False)
+    parts = {key: tensors[key] for module in modules if module in known for key in modules[module]}
+    loaded = model_copy.call_supported(comfy.lora.load_lora, parts, known, log_missing=False)
     weights = {weight_of(target) for target in loaded}
 
     def taken(module: str) -> bool:
@@ -144,15 +151,38 @@ def taken_by_host(known: dict, tensors: dict[str, Tensor], modules: dict[str, li
     return {module for module in modules if module in known and taken(module)}
 
 
+def left_by_host(model: Model, known: dict, tensors: dict[str, Tensor], modules: dict[str, list[str]]) -> set[str]:
+    """The LoKr modules with a core that the host loads but cannot add: torch.kron fails on the core's product on some
+    versions, and the host leaves the weight and logs an error. Tried on parts of ones, a module at a time."""
+    import comfy.lora
+
+    cores = [m for m in modules if m in known and f"{m}.{CORE}" in tensors]
+    left, weights = set(), model.model.state_dict() if cores else {}
+    for module in cores:
+        shape, ones = weights[weight_of(known[module])].shape, {k: torch.ones_like(tensors[k]) for k in modules[module]}
+        if not sizes.fits(parts_of(module, ones), shape):
+            continue  # check_shapes refuses it by name
+        loaded = model_copy.call_supported(comfy.lora.load_lora, ones, {module: known[module]}, log_missing=False)
+        tried, key = model.clone(), weight_of(known[module])
+        tried.patches = {}
+        tried.add_patches(loaded, 1.0)
+        calculate = getattr(comfy.lora, "calculate_weight", None) or tried.calculate_weight
+        if not calculate(tried.patches[key], torch.zeros(shape), key).any():
+            left.add(module)
+    if left:
+        log.warning("%s LoKr modules with a core (%s) are left alone: this host cannot add them.", len(left), CORE)
+    return left
+
+
 def check_shapes(model, tensors: dict[str, Tensor]) -> None:
-    """Raise ValueError where a delta has not the size of the weight it is for (the host would skip it)."""
+    """Raise ValueError where a delta has not the shape of the weight it is for (the host would skip it)."""
     weights, known = model.model.state_dict(), network_map(model)
     for module, names in keys.modules_of(tensors).items():
         weight = weights[weight_of(known[module])] if module in known else None
         if weight is None or not weight.is_floating_point():  # packed weights have other shapes
             continue
-        size = sizes.size_of({name.removeprefix(f"{module}."): tensors[name] for name in names})
-        if size is not None and size != size_of(weight, known[module]):
+        parts = parts_of(module, {name: tensors[name] for name in names})
+        if not sizes.fits(parts, shape_of(weight, known[module])):
             shapes = [tuple(tensors[name].shape) for name in names if tensors[name].ndim]
             raise ValueError(
                 f"{module} has {' x '.join(map(str, shapes))}, the model's weight is {tuple(weight.shape)}. "
@@ -160,10 +190,17 @@ def check_shapes(model, tensors: dict[str, Tensor]) -> None:
             )
 
 
-def size_of(weight: Tensor, target) -> int:
-    """Numbers in the weight, or in the part of a joined weight that the target says: (axis, start, length)."""
-    part = None if isinstance(target, str) else target[1]
-    return weight.numel() if part is None else weight.numel() // weight.shape[part[0]] * part[2]
+def parts_of(module: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """One module's tensors by the names of its parts."""
+    return {key.removeprefix(f"{module}."): tensor for key, tensor in tensors.items()}
+
+
+def shape_of(weight: Tensor, target: str | tuple) -> tuple[int, ...]:
+    """Of the weight, or of the part of a joined weight that the target says: (axis, start, length)."""
+    shape, part = list(weight.shape), None if isinstance(target, str) else target[1]
+    if part is not None:
+        shape[part[0]] = part[2]
+    return tuple(shape)
 
 
 def apply(model, clip, tensors: dict[str, Tensor], strength: float):

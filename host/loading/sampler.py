@@ -13,11 +13,26 @@ from ...weights.families.settings import HOST_SCHEDULES
 from .. import sampling
 from . import stock_sampling
 
+ATTACHED = "fewstep_settings"  # in model_options, which the host copies from clone to clone
 
-def sampler_for(model, settings: Settings, steps: int, denoise: float = 1.0) -> tuple:
+
+def attach(model, settings: Settings, strength: float = 1.0):
+    """A clone of the MODEL that carries how it wants to be sampled, and how strongly the file lies on it."""
+    clone = model.clone()
+    clone.model_options[ATTACHED] = (settings, strength)
+    return clone
+
+
+def attached(model) -> tuple[Settings | None, float]:
+    """What `attach` put there: (None, 1) where nothing did."""
+    return model.model_options.get(ATTACHED, (None, 1.0))
+
+
+def sampler_for(model, settings: Settings, steps: int, denoise: float = 1.0, pictures: list[int] | None = None):
     """(SAMPLER, SIGMAS) of a file on the MODEL it was loaded into. ValueError where it has none for these steps.
 
-    A file with a list of its own was trained on pure noise at its first point, also below the top.
+    A file with a list of its own was trained on pure noise at its first point, also below the top. pictures: the
+    latent's batch_index.
     """
     sigmas = sigmas_of(model.get_model_object("model_sampling"), settings, steps, denoise)
     if settings.sampler not in SAMPLERS:
@@ -25,7 +40,7 @@ def sampler_for(model, settings: Settings, steps: int, denoise: float = 1.0) -> 
     known = SAMPLERS[settings.sampler]
     own_start = denoise == 1 and str(steps) in settings.timesteps
     function = with_unit_start(known.function) if own_start else known.function
-    return sampling.as_sampler(function, known.keywords(settings.eta, None)), sigmas
+    return sampling.as_sampler(function, known.keywords(settings.eta, None, pictures)), sigmas
 
 
 def timesteps_of(settings: Settings, steps: int, denoise: float = 1.0) -> list[int]:

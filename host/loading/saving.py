@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from ...weights import io, stream_models
-from .. import folders, model_copy, names
+from .. import fingerprints, folders, model_copy, names
 from . import models
 
 ORIGIN = "fewstep_file"  # in model_options, which the host copies from clone to clone
@@ -74,7 +74,7 @@ def parent(model) -> dict:
 
     patched: weights that LoRAs and merges on the MODEL change, so that it is no longer the file alone.
     """
-    known = {"fingerprint": model_copy.fingerprint(model), "patched": len(model.patches)}
+    known = {"fingerprint": fingerprints.of_model(model), "patched": len(model.patches)}
     file = model.model_options.get(ORIGIN) or loaded_by_the_host(model)
     if not file or not os.path.isfile(file["path"]):
         return known

@@ -32,7 +32,7 @@ def local(name: str, node: str, what: str = A_CLIP) -> Path:
     root = folders.reward_folder()
     path = folders.inside(root, name, f"{node}: name")
     if name == NO_FOLDER or not path.exists():
-        raise ValueError(f"{node}: there is no {name!r} in {root}. Put {what} there, then refresh the list.")
+        raise ValueError(f"{node}: there is no {name!r} in models/fewstep_rewards. Put {what} there, then refresh.")
     return path
 
 

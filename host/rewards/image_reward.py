@@ -27,7 +27,8 @@ def score(name: str, node: str) -> PairedScore:
     """The reward of a folder in fewstep_rewards. Raises ValueError with what is missing and where to put it."""
     folder = folders.inside(folders.reward_folder(), name, f"{node}: name")
     missing = [f"{file} ({what})" for file, what in FILES.items() if not (folder / file).is_file()]
-    require(not missing, f"{node}: ImageReward needs these files in {folder}: {'; '.join(missing)}.")
+    where = f"models/fewstep_rewards/{folder.name}"
+    require(not missing, f"{node}: ImageReward needs these files in {where}: {'; '.join(missing)}.")
     package(node)
     return PairedScore(f"ImageReward ({name})", partial(paired, cache(lambda: load(folder, node))))
 

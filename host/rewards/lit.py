@@ -31,7 +31,7 @@ def names() -> list[str]:
 def similarity(name: str, node: str) -> ClipSimilarity:
     """The reward of a file of heads. Raises ValueError when a tower's package is not installed."""
     path = next((found for found in places(name, node) if found.is_file()), None)
-    known = f"{HEADS} or {folders.reward_folder()}"
+    known = "the pack's assets/rewards or models/fewstep_rewards"
     require(path is not None, f'{node}: there is no "{name}" in {known}. Refresh the list.')
     tensors, metadata = io.load(path)
     lacking = [key for key in NEEDS if key not in metadata]

@@ -8,7 +8,7 @@ from ...training.config import TrainConfig
 from ...training.method import Method, Training
 from ...training.options import ConsistencyOptions
 from ...training.state import RunFolder
-from .. import folders, model_copy
+from .. import fingerprints, folders
 from ..data.dataset import DataSpec
 from ..loading import loras
 from ..sockets import Clip, Model, Vae
@@ -40,13 +40,13 @@ class Job:
     @property
     def source(self) -> dict[str, str]:
         """What else identifies the run, for resuming."""
-        source = {"base": model_copy.fingerprint(self.model), "data": self.spec.digest()}
+        source = {"base": fingerprints.of_model(self.model), "data": self.spec.digest()}
         if self.start:
             source["start"] = f"{self.start} {loras.sha256(self.start)[:16]}"
         if self.learns_through_vae:
-            source["vae"] = model_copy.fingerprint_of(self.vae.first_stage_model)
+            source["vae"] = fingerprints.of_network(self.vae.first_stage_model)
         if self.start_model:
-            source["start_model"] = model_copy.fingerprint(self.start_model)
+            source["start_model"] = fingerprints.of_model(self.start_model)
         return source
 
     @property

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save
 
 MODULE = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+FEED_FORWARD = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_ff_net_2"  # [64, 256]
 DOTTED = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k"
 UP, DOWN, ALPHA = (f"{MODULE}.{part}" for part in ("lora_up.weight", "lora_down.weight", "alpha"))
 SIDES = ("lora_up", "lora_down")
@@ -147,6 +148,11 @@ ON_THE_MODEL = {
     "LTX on the tiny base": (transformer("transformer_blocks.0.attn1.to_q", 4096), "holds LTX-Video weights"),
     "shapes do not fit": (pair(out=32), "the model's weight is"),
     "up and down swapped": (pair(**{UP: torch.ones(4, 64), DOWN: torch.ones(64, 4)}), "the model's weight is"),
+    "a transposed pair of equal size": (
+        module({"lora_up.weight": (256, 4), "lora_down.weight": (4, 64)}, FEED_FORWARD),
+        "the model's weight is",
+    ),
+    "a transposed difference": ({f"{FEED_FORWARD}.diff": torch.ones(256, 64)}, "the model's weight is"),
     "a full difference of another size": ({f"{MODULE}.diff": torch.ones(3, 3)}, "the model's weight is"),
     "LoHa of another size": (module({**LOHA, "hada_w1_b": (4, 32), "hada_w2_b": (4, 32)}), "the model's weight is"),
     "LoKr of another size": (module({**LOKR, "lokr_w1": (4, 8)}), "the model's weight is"),

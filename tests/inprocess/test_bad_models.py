@@ -111,7 +111,7 @@ def load(name: str, family: str = "SD/SDXL-Turbo"):
     from fewstep.nodes.load_model import FewStepLoadModel
 
     with torch.inference_mode():
-        return FewStepLoadModel().load(name, 4, 1.0, 8.0, family, False)
+        return FewStepLoadModel().load(name, 4, 1.0, 8.0, family, False)["result"]
 
 
 def interpolate(name: str):
@@ -128,7 +128,7 @@ def assert_refused(run, node: str, name: str, message: str = "") -> None:
         run()
     said = str(caught.value)
     assert said.startswith(f"{node}: ") and name in said and message in said and len(said) < 1500
-    if node == "FewStepLoadModel":
+    if node == "FewStep Load Model":
         model = load(GOOD)[0]
         with torch.no_grad():
             assert not model.patches and torch.isfinite(model.model.diffusion_model.out[2].weight).all()
@@ -141,7 +141,7 @@ def assert_nothing_was_written() -> None:
     assert not made.exists() or not list(made.iterdir())
 
 
-NODES = {"FewStepLoadModel": load, "FewStepInterpolateFiles": interpolate}
+NODES = {"FewStep Load Model": load, "FewStep Interpolate Files": interpolate}
 
 
 @pytest.mark.parametrize("node", NODES)
@@ -156,21 +156,21 @@ def test_no_safetensors_file(fault, node, folder):
 def test_unusable_models(fault, folder, good):
     edit, message = FAULTS[fault]
     save_file(edit(good), folder / "bad.safetensors")
-    assert_refused(lambda: load("bad.safetensors"), "FewStepLoadModel", "bad.safetensors", message)
+    assert_refused(lambda: load("bad.safetensors"), "FewStep Load Model", "bad.safetensors", message)
 
 
 @pytest.mark.parametrize("name", MISLABELLED)
 def test_mislabelled_models(name, folder, good):
     edit, message = MISLABELLED[name]
     save_file(edit(good), folder / name)
-    assert_refused(lambda: load(name, "auto"), "FewStepLoadModel", name, message)
+    assert_refused(lambda: load(name, "auto"), "FewStep Load Model", name, message)
 
 
 @pytest.mark.parametrize("fault", [fault for fault in METADATA if not fault.startswith("PEFT")])
 def test_damaged_metadata(fault, folder, good):
     metadata, message = METADATA[fault]
     save_file(good, folder / "bad.safetensors", metadata=metadata)
-    assert_refused(lambda: load("bad.safetensors", "auto"), "FewStepLoadModel", "bad.safetensors", message)
+    assert_refused(lambda: load("bad.safetensors", "auto"), "FewStep Load Model", "bad.safetensors", message)
 
 
 @pytest.mark.parametrize("node", NODES)

@@ -103,7 +103,7 @@ def loaded(tmp_path, monkeypatch):
         monkeypatch.setattr(models, "find", lambda _: str(tmp_path / name))
         options = {"steps": 4, "denoise": 1.0, "guidance": 8.0, "family": "SwiftBrush", "allow_partial": False}
         with torch.inference_mode():
-            return network, FewStepLoadModel().load(name, **{**options, **inputs})
+            return network, FewStepLoadModel().load(name, **{**options, **inputs})["result"]
 
     return load
 
@@ -160,7 +160,7 @@ def test_a_network_of_other_sizes_than_its_names_say_is_refused(loaded):
     def narrower(tensors: dict) -> dict:
         return {key: t[..., :-1].contiguous() if "attn2.to_k" in key else t for key, t in tensors.items()}
 
-    with pytest.raises(ValueError, match='FewStepLoadModel: "unet.safetensors": '):
+    with pytest.raises(ValueError, match='FewStep Load Model: "unet.safetensors": '):
         loaded("SD15", edit=narrower)
 
 

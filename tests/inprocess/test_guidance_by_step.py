@@ -148,6 +148,27 @@ def test_one_model_in_both_places_is_a_single_run(method, boundary, latent, grap
     assert torch.equal(made, sampled(student, graph, [2.0, 1.0], method, latent()))
 
 
+@pytest.fixture(scope="module")
+def flow(tiny):
+    """(MODEL, positive, negative) of a small random SD3: the latent between two stock nodes is divided by 1 - sigma."""
+    from fewstep.tests.helpers.small_models import make
+
+    generator = torch.Generator().manual_seed(0)
+    texts = [torch.randn((1, 12, 32), generator=generator) for _ in range(2)]
+    return make("SD3"), *([[text, {"pooled_output": text[:, 0]}]] for text in texts)
+
+
+@pytest.mark.parametrize("boundary", [1.0, 0.95, 0.875])
+@pytest.mark.parametrize("latent", [empty, masked], ids=["empty", "masked"])
+def test_flow_models_hand_over_at_any_sigma(latent, boundary, flow):
+    sigmas = torch.tensor([1.0, 1.0 - 1e-7, 0.9375, 0.83333, 0.625, 0.0])  # a part may end at noise alone
+    given = latent()
+    given["samples"] = given["samples"].repeat(1, 4, 1, 1)
+    made, _ = by_two(flow[0], flow[0], flow, "ddim", boundary, "2, 1", given, sigmas=sigmas)
+    whole = sampled(flow[0], flow, [2.0, 1.0], "ddim", given, sigmas)
+    assert made.isfinite().all() and torch.equal(made, whole)
+
+
 def test_each_model_takes_the_steps_of_its_side(graph):
     (high, above), (low, below) = counted(graph[0]), counted(graph[3])
     made, report = by_two(high, low, graph, boundary=1.0, cfg="3, 1")
@@ -190,5 +211,45 @@ def test_a_sampler_of_the_host_draws_other_noise_in_each_part(graph):
         return x
 
     parts = stages.split((graph[0], graph[3]), sigmas_of(graph[0]), 3.0, [1.0])
-    stages.sample_stages(parts, 7, graph[1], graph[2], comfy.samplers.KSAMPLER(function), empty())
-    assert seeds == [7, 8]
+    for seed in (7, 2**64 - 1):  # the last that a widget gives
+        stages.sample_stages(parts, seed, graph[1], graph[2], comfy.samplers.KSAMPLER(function), empty())
+    assert seeds == [7, 8, 2**64 - 1, 0]
+
+
+# --- condition noise -------------------------------------------------------------------------------------------------
+
+
+def texts_of(model, graph, cfg: float) -> list[tuple[float, torch.Tensor]]:
+    """(sigma, the text that the network is given, [chunks b, tokens, width]) of every pass."""
+    from fewstep.host import condition_noise
+
+    seen, model = [], model.clone()
+
+    def wrapper(apply_model, given):
+        seen.append((float(given["timestep"][0]), given["c"]["c_crossattn"].clone(), given["cond_or_uncond"]))
+        return apply_model(given["input"], given["timestep"], **given["c"])
+
+    model.set_model_unet_function_wrapper(wrapper)
+    sampled(condition_noise.apply(model, 0.3, 0.4, 5), graph, cfg, latent=empty(2))
+    return seen
+
+
+def test_the_positive_text_is_noised_and_clean_again_where_the_noise_has_faded(graph):
+    passes = texts_of(graph[3], graph, 2.0)
+    clean = {0: graph[1][0][0], 1: graph[2][0][0]}  # by the host's marks: positive, negative
+    changes = []
+    for _, text, marks in passes:
+        chunks = dict(zip(marks, text.chunk(len(marks))))
+        assert torch.equal(chunks[1], clean[1].expand_as(chunks[1]))  # the negative stays
+        changes.append(float((chunks[0] - clean[0]).abs().mean()))
+        assert changes[-1] == 0 or (chunks[0][0] - chunks[0][1]).abs().mean() > 0.01  # each picture its own
+    assert changes[0] > changes[1] > changes[2] > changes[3] == 0.0  # t = 999, 759, 499, 259
+
+
+def test_condition_noise_goes_over_a_wrapper_that_is_there_already_and_is_told_by_the_seed(graph):
+    from fewstep.host import condition_noise
+
+    model, passes = counted(graph[3])
+    made = [sampled(condition_noise.apply(model, 0.3, 0.4, seed), graph, 1.0) for seed in (1, 1, 2)]
+    assert len(passes) == 12 and torch.equal(made[0], made[1]) and (made[0] - made[2]).abs().mean() > 0.01
+    assert torch.equal(sampled(condition_noise.apply(model, 0.0, 0.4, 1), graph, 1.0), sampled(model, graph, 1.0))

@@ -181,13 +181,13 @@ def other_vae(vae):
 
 
 def test_another_vae_makes_latents_of_its_own_and_is_another_run(tiny, tmp_path):
-    from fewstep.host import model_copy
+    from fewstep.host import fingerprints
     from fewstep.host.data import dataset
 
     data = open_spec(mixed_folder(tmp_path / "mixed"))
     model, clip, vae = tiny
     other = other_vae(vae)
-    assert model_copy.fingerprint_of(vae.first_stage_model) != model_copy.fingerprint_of(other.first_stage_model)
+    assert fingerprints.of_network(vae.first_stage_model) != fingerprints.of_network(other.first_stage_model)
     first, second, third = (
         dataset.build(data, dataset.Maker(model, clip, one, 0, tmp_path / "cache")).latents[0]
         for one in (vae, other, vae)

@@ -35,7 +35,7 @@ def loaded(monkeypatch):
         path = folder / "networks" / "fewstep" / "full.safetensors"
         monkeypatch.setattr(models, "find", lambda _: str(path))
         with torch.inference_mode():
-            return FewStepLoadModel().load("full.safetensors", steps, 1.0, guidance, "auto", False)
+            return FewStepLoadModel().load("full.safetensors", steps, 1.0, guidance, "auto", False)["result"]
 
     return load
 
@@ -84,15 +84,15 @@ def test_the_student_hears_in_training_what_the_loaded_file_hears(tiny, tmp_path
 def test_a_loaded_student_does_not_hide_the_teacher(tiny, tmp_path):
     """The host patches weights in place: while a student is loaded, the teacher is still known, and the run goes on."""
     from comfy import model_management
-    from fewstep.host import model_copy
+    from fewstep.host import fingerprints
     from fewstep.host.training import export
 
     result, job = run(tiny, tmp_path, OTHERS["LCM"]())
-    known = model_copy.fingerprint(tiny[0])
+    known = fingerprints.of_model(tiny[0])
     with torch.inference_mode():
         model_management.load_models_gpu([export.student_model(job, result.tensors)])
         moved = tiny[0].model.diffusion_model.out[2].weight
-        assert torch.equal(moved, result.tensors["out.2.weight"]) and model_copy.fingerprint(tiny[0]) == known
+        assert torch.equal(moved, result.tensors["out.2.weight"]) and fingerprints.of_model(tiny[0]) == known
     run(tiny, tmp_path, OTHERS["LCM"](), steps=3)
 
 

@@ -76,6 +76,6 @@ def test_a_lora_that_cannot_be_saved_as_asked_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(folders, "own_folder", lambda kind: tmp_path)
     large = {"m.lora_up.weight": torch.full((2, 1), 1e6), "m.lora_down.weight": torch.ones(1, 2)}
     for lora, message in (({}, "lora holds no weights"), (large, "m.lora_up.weight holds numbers too large for .*16")):
-        with pytest.raises(ValueError, match=f"FewStepSaveLora: {message}"):
+        with pytest.raises(ValueError, match=f"FewStep Save LoRA: {message}"):
             FewStepSaveLora().save(lora, "made", "fp16", False)
     assert not list(tmp_path.rglob("*.safetensors"))

@@ -97,7 +97,7 @@ def test_a_loras_file_is_the_student(trained, tmp_path, monkeypatch):
     assert len(ups) == len(written) and {t.sum().item() for t in ups} == {t.sum().item() for t in written}
     monkeypatch.setattr(folders, "full_path", lambda kind, name: str(file))
     with torch.inference_mode():
-        loaded = FewStepLoadLora().load(model, "student.safetensors", 1.0, 4, 1.0)
+        loaded = FewStepLoadLora().load(model, "student.safetensors", 1.0, 4, 1.0)["result"]
     assert "sampler lcm" in loaded[5] and ", 0 not" in loaded[5]
     assert_the_same(trained, (loaded[0], None, *loaded[2:]))
     wanted = "stable-diffusion-v2-768-v" if job.model.model.model_config.unet_config["context_dim"] == 1024 else "xl"
@@ -114,7 +114,7 @@ def test_a_whole_networks_file_is_the_student(trained, tmp_path, monkeypatch):
     assert all(torch.equal(tensor, result.tensors[key]) for key, tensor in kept(tmp_path).items())
     monkeypatch.setattr(models, "find", lambda _: str(file))
     with torch.inference_mode():
-        loaded = FewStepLoadModel().load("student.safetensors", 4, 1.0, 8.0, "auto", False)
+        loaded = FewStepLoadModel().load("student.safetensors", 4, 1.0, 8.0, "auto", False)["result"]
     mine = weights(loaded[0])
     assert mine.keys() == result.tensors.keys() and all(torch.equal(t, result.tensors[k]) for k, t in mine.items())
     assert type(loaded[0].model) is type(model.model)

@@ -117,10 +117,12 @@ def test_errors_begin_with_the_title_in_the_menu(name, changed, message, nodes):
 
 
 def test_a_sentence_names_its_node_once(nodes):
-    from fewstep.nodes import naming
+    from fewstep.nodes import wrapper
 
     node = nodes["FewStepDistill"]
     for text in ("no.", "FewStepDistill: no.", "FewStep Distill: no."):
-        assert naming.sentence(node, text) == "FewStep Distill: no."
+        assert wrapper.sentence(node, text) == "FewStep Distill: no."
+    other = "FewStepDataset: no image. Connect FewStepPrompts."
+    assert wrapper.sentence(node, other) == "FewStep Distill: FewStep Dataset: no image. Connect FewStep Prompts."
     function = node.distil
-    assert naming.says_its_name(node).distil is function
+    assert wrapper.wrapped(node).distil is function

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("comfy", reason="the embedded host is not installed here")
 
-from fewstep.tools import node_list
+from fewstep.tools import help_pages, node_list
 
 
 @pytest.fixture(scope="module")
@@ -33,3 +33,26 @@ def test_every_node_is_in_a_menu_and_has_a_title_of_its_own(nodes):
     assert {node.CATEGORY.removeprefix("FewStep/") for node in nodes.values()} <= menus
     titles = [node.TITLE for node in nodes.values()]
     assert len(set(titles)) == len(titles) and all(title.startswith("FewStep ") for title in titles)
+
+
+def test_every_output_has_a_tooltip_and_every_node_search_words(nodes):
+    for name, node in nodes.items():
+        assert len(node.OUTPUT_TOOLTIPS) == len(node.RETURN_TYPES) and all(node.OUTPUT_TOOLTIPS), name
+        assert node.SEARCH_ALIASES and node.DESCRIPTION, name
+
+
+@pytest.mark.parametrize("language", help_pages.HEADINGS)
+def test_the_help_pages_list_the_inputs_as_they_are(language, nodes):
+    """Otherwise: `python run.py tool help_pages`."""
+    for name, node in nodes.items():
+        page = help_pages.PAGES / name / f"{language}.md"
+        assert help_pages.written(node, language) == page.read_text(encoding="utf-8"), name
+
+
+def test_distill_takes_its_defaults_from_the_settings_of_the_loop(nodes):
+    from fewstep.training.config import TrainConfig
+
+    config, widgets = TrainConfig(), nodes["FewStepDistill"].INPUT_TYPES()["optional"]
+    same = {name: spec[1]["default"] for name, spec in widgets.items() if hasattr(config, name)}
+    assert same.pop("precision") == "auto" and len(same) > 15
+    assert same == {name: getattr(config, name) for name in same}

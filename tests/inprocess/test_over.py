@@ -156,10 +156,10 @@ def test_a_lora_that_holds_the_task_is_no_start_on_the_task(runs, styled):
 
 
 def test_another_style_of_the_same_form_is_another_teacher(tiny, styled):
-    from fewstep.host import model_copy
+    from fewstep.host import fingerprints
     from fewstep.host.loading import loras
 
     tensors = loras.read(STYLE, "test")[0]
     other = {key: -tensor if key.endswith("lora_up.weight") else tensor for key, tensor in tensors.items()}
-    prints = [model_copy.fingerprint(loras.apply(tiny[0], None, t, 0.8)[0]) for t in (tensors, other)]
-    assert prints[0] == model_copy.fingerprint(styled[0]) != prints[1] and model_copy.fingerprint(tiny[0]) not in prints
+    prints = [fingerprints.of_model(loras.apply(tiny[0], None, t, 0.8)[0]) for t in (tensors, other)]
+    assert prints[0] == fingerprints.of_model(styled[0]) != prints[1] and fingerprints.of_model(tiny[0]) not in prints

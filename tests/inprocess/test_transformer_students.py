@@ -118,8 +118,8 @@ def test_the_loss_falls_on_a_fixed_batch(model, tmp_path, monkeypatch):
 
     make, seen = loop.make_batch, []
 
-    def fixed(examples, seed, start, *rest):
-        seen.append(make(examples, seed, 0, *rest))
+    def fixed(examples, seed, start, *rest, **more):
+        seen.append(make(examples, seed, 0, *rest, **more))
         return seen[-1]
 
     monkeypatch.setattr(loop, "make_batch", fixed)
@@ -148,7 +148,7 @@ def test_the_file_is_the_student_that_was_trained(model, tmp_path):
 
     folders.folder_paths.add_model_folder_path("loras", str(tmp_path / "loras"))
     arguments = (model, result.name, 1.0, 4, 1.0)
-    patched, _, _, sigmas, cfg, text = FewStepLoadLora().load(*arguments)
+    patched, _, _, sigmas, cfg, text = FewStepLoadLora().load(*arguments)["result"]
     assert patched.patches and cfg == 1 and "FewStep LCM" in text and len(sigmas) == 5 and sigmas[0] == 1
     assert "0 not" in text and job.method.sampler in text
 

@@ -87,9 +87,9 @@ def test_the_node_loads_a_published_name_with_its_settings(base, models, tmp_pat
         arguments = (model, f"{name}.safetensors", 0.125, steps, 1.0)
         if base in DIFFUSERS_NAMES and not hasattr(comfy.utils, "mmdit_to_diffusers"):
             with pytest.raises(ValueError, match="Both are SD3, so this ComfyUI may not know the file's names"):
-                FewStepLoadLora().load(*arguments)
+                FewStepLoadLora().load(*arguments)["result"]
             return
-        patched, _, _, sigmas, found_cfg, text = FewStepLoadLora().load(*arguments)
+        patched, _, _, sigmas, found_cfg, text = FewStepLoadLora().load(*arguments)["result"]
     assert patched.patches and not model.patches and found_cfg == cfg
     assert f"{len(file)} tensors matched, 0 not" in text and "source: " in text
     assert float(sigmas[0]) == 1 and all(a > b for a, b in zip(sigmas, sigmas[1:]))

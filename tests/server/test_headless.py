@@ -2,6 +2,9 @@
 
 import json
 import re
+import shutil
+import subprocess
+import sys
 import threading
 import time
 
@@ -105,3 +108,48 @@ def test_a_csv_is_shared_with_a_host_that_dies(tmp_path, host, client):
     assert remembered(client) == before + 8
     assert command(tmp_path / "out", [host.port], "--csv", str(table)) == 0  # nothing is left to run
     assert remembered(client) == before + 8 and not re.search("error", results.read_text())
+
+
+@pytest.fixture
+def examples(tmp_path, host):
+    """{language: the code of docs/headless.md for this host}, beside a copy of the workflows."""
+    shutil.copytree(ROOT / "workflows" / "api", tmp_path / "workflows" / "api")
+    page = (
+        (ROOT / "docs" / "headless.md").read_text(encoding="utf-8").replace("127.0.0.1:8188", f"127.0.0.1:{host.port}")
+    )
+    python = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
+    curl = [line for line in page.splitlines() if line.startswith("curl ")]
+    return tmp_path, python, curl
+
+
+def test_the_pages_python_runs_as_it_stands(examples):
+    folder, python, _ = examples
+    done = subprocess.run([sys.executable, "-c", python], cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    names = done.stdout.split()
+    assert len(names) == 4 and all(Image.open(folder / name).size == (96, 96) for name in names)
+
+
+@pytest.mark.skipif(not shutil.which("curl") or not shutil.which("bash"), reason="curl is not installed here")
+def test_the_pages_curl_runs_as_it_stands(examples, client):
+    folder, _, lines = examples
+
+    def run(line: str) -> str:
+        return subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, timeout=60).stdout
+
+    prompt_id = json.loads(run(lines[0]))["prompt_id"]
+    deadline = time.monotonic() + 120
+    while not (history := json.loads(run(lines[1].replace("ID", prompt_id)))):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    (image, *_) = next(output["images"] for output in history[prompt_id]["outputs"].values() if "images" in output)
+    run(lines[2].replace("fewstep_4_steps_00001_.png", image["filename"]))
+    assert Image.open(folder / "apple.png").size == (96, 96)
+
+
+def test_the_command_line_itself(tmp_path, host):
+    words = [sys.executable, str(ROOT / "run.py"), "api", str(FILE), "--host", f"127.0.0.1:{host.port}"]
+    words += ["--out", str(tmp_path), "--python", sys.executable, "--set", "EmptyLatentImage.batch_size=1"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "text_to_image_4_steps-1.png").is_file()

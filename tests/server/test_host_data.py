@@ -85,7 +85,7 @@ ERRORS = [
     ),
     (
         {"class_type": "FewStepDataFromHost", "inputs": {"conditioning": ["7", 0]}},
-        "FewStepDataFromHost: a conditioning covers a part of the picture",
+        "FewStep Data From Host: a conditioning covers a part of the picture",
     ),
 ]
 

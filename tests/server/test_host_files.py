@@ -36,7 +36,7 @@ def test_a_lora_between_a_file_and_itself_is_the_file(client, host):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"name": "../out"}, "FewStepInterpolateLoraFiles: name '../out' has /, which no file may have"),
+        ({"name": "../out"}, "FewStep Interpolate LoRA Files: name '../out' has /, which no file may have"),
         ({"name": "once", "overwrite": False}, '"fewstep/once.safetensors" exists already'),
     ],
 )

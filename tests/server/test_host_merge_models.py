@@ -53,7 +53,7 @@ def test_a_saved_model_is_read_by_the_stock_loader(client):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"name": "../out"}, "FewStepSaveModel: name '../out' has /, which no file may have"),
+        ({"name": "../out"}, "FewStep Save Model: name '../out' has /, which no file may have"),
         ({"name": "student-0.8", "overwrite": False}, "exists already.*turn overwrite on"),
     ],
 )

@@ -53,7 +53,7 @@ def test_pictures_are_scored_in_the_graph_and_a_sum_is_the_sum(client, files):
 
 
 def test_a_sum_of_nothing_is_refused(client, files):
-    with pytest.raises(WorkflowError, match="FewStepRewardSum: both weights are 0"):
+    with pytest.raises(WorkflowError, match="FewStep Reward Sum: both weights are 0"):
         client.submit(scoring(0.0, 0.0), timeout=300)
 
 

@@ -83,7 +83,9 @@ def test_a_checkpoint_is_loaded_and_drawn_in_the_host(client):
 
 
 def test_an_unknown_name_gets_a_sentence(client):
-    with pytest.raises(RuntimeError, match='FewStep Load Model: "fewstep-tiny-sd.safetensors": has no'):
+    with pytest.raises(
+        RuntimeError, match='FewStep Load Model: "fewstep-tiny-sd.safetensors": has no FewStep metadata'
+    ):
         client.submit(graph(family="auto"), timeout=120)
 
 
@@ -101,7 +103,7 @@ def loaded(tmp_path, monkeypatch):
         io.save(edit(tensors), tmp_path / name, metadata)
         monkeypatch.setattr(models, "find", lambda _: str(tmp_path / name))
         options = {"steps": 4, "denoise": 1.0, "guidance": 8.0, "family": "auto", "allow_partial": False, **inputs}
-        return FewStepLoadModel().load(name, **options)
+        return FewStepLoadModel().load(name, **options)["result"]
 
     return load
 

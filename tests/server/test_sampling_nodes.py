@@ -12,7 +12,10 @@ def apart(a: list, b: list) -> float:
 
 
 def test_cfg_on_the_first_step_alone_is_heard_and_the_ksampler_does_the_same(client):
-    workflow = api("cfg_by_step")
+    workflow = api("cfg_by_step", node_8={"sampler": ["23", 0], "sigmas": ["24", 0]})
+    schedule = {"model": ["2", 0], "scheduler": "lcm", "steps": 4, "denoise": 1.0, "original_steps": 50}
+    workflow["23"] = {"class_type": "FewStepSampler", "inputs": {"sampler_name": "lcm", "eta": 0.3, "noise_seed": -1}}
+    workflow["24"] = {"class_type": "FewStepSchedule", "inputs": {**schedule, "timesteps": "999"}}
     inputs = {"model": ["2", 0], "positive": ["3", 0], "negative": ["4", 0], "latent_image": ["5", 0], "seed": 1}
     inputs |= {"steps": 4, "cfg": 1.0, "sampler_name": "lcm", "eta": 0.3, "denoise": 1.0}
     workflow["20"] = {"class_type": "FewStepKSampler", "inputs": {**inputs, "cfg_by_step": "2.5, 1, 1, 1"}}

@@ -118,7 +118,7 @@ def refusal(model, name: str, **options) -> str:
     from fewstep.nodes.load import FewStepLoadLora
 
     with pytest.raises(ValueError) as caught:
-        FewStepLoadLora().load(model, f"{name}.safetensors", 1.0, 4, 1.0, family="LCM-LoRA", **options)
+        FewStepLoadLora().load(model, f"{name}.safetensors", 1.0, 4, 1.0, family="LCM-LoRA", **options)["result"]
     return str(caught.value)
 
 
@@ -129,7 +129,7 @@ def test_a_lora_of_one_base_on_a_model_of_another(theirs, ours, place):
     if ours not in models:
         pytest.skip(f"this host has no {ours}")
     said = refusal(models[ours], theirs)
-    assert said.startswith(f'FewStepLoadLora: "{theirs}.safetensors": ') and not models[ours].patches
+    assert said.startswith(f'FewStep Load LoRA: "{theirs}.safetensors": ') and not models[ours].patches
     sentence = f"holds {theirs} weights but the model is {ours}. Load a checkpoint of {theirs}, or another LoRA."
     assert (sentence in said) == (theirs != ours)
 

@@ -30,7 +30,7 @@ REFUSED = {
     "x" * 300: "300 bytes long. At most 180 fit",
     "字" * 100: "300 bytes long",
 }
-TAKEN = ["my-lcm-lora", "LCM 4 steps (v2)", "学生", "été", "نیم\u200cفاصله", "👩\u200d🎨"]
+TAKEN = ["my-lcm-lora", "LCM 4 steps (v2)", "学生", "été", "نیم\u200cفاصله", "\U0001f469\u200d\U0001f3a8"]
 TAKEN += ["console", "nullify", "a.b", ".hidden"]
 
 

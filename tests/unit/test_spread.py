@@ -88,13 +88,13 @@ def test_a_failure_that_was_missed_is_told():
             performed(host, fails=True)
 
 
-def table(tmp_path, hosts, lines, head="Draw.width", patience=0.3) -> int:
+def table(tmp_path, hosts, lines, head="Draw.width", patience=0.3, more=()) -> int:
     """The command itself, in this process."""
     (tmp_path / "w.json").write_text(json.dumps(graph(fails=False, refused=False)))
     (tmp_path / "v.csv").write_text("\n".join([head, *lines]) + "\n")
     words = ["api", str(tmp_path / "w.json"), "--csv", str(tmp_path / "v.csv"), "--out", str(tmp_path / "out")]
     words += [word for host in hosts for word in ("--host", f"127.0.0.1:{host.port}")]
-    return headless.api(cli.parse([*words, "--patience", str(patience)]))
+    return headless.api(cli.parse([*words, "--patience", str(patience), *more]))
 
 
 def records(tmp_path) -> list[dict]:
@@ -229,3 +229,19 @@ def test_nobody_at_home(tmp_path):
         with pytest.raises(RuntimeError, match="No ComfyUI answers at http://127"):
             headless.api(cli.parse(["api", str(tmp_path / "w.json"), "--host", f"127.0.0.1:{host.port}"]))
         host.revive()
+
+
+def test_a_run_that_hangs_fails_and_the_others_go_on(tmp_path, monkeypatch):
+    with FakeServer(0.05) as host:
+        hang = host._run
+
+        async def hanging(item):
+            if item[2]["1"]["inputs"]["width"] == 6 and item[1] not in host.stopped:
+                await asyncio.sleep(0.05)
+                return
+            await hang(item)
+
+        monkeypatch.setattr(host, "_run", hanging)
+        assert table(tmp_path, (host,), ["5", "6", "7"], more=("--timeout", "2")) == 1
+        errors = {record["row"]: record.get("error") for record in records(tmp_path)}
+    assert errors[1] is None and errors[3] is None and "not done within 2 s" in errors[2]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fewstep.tests.unit.test_training import trainer
+from fewstep.tests.helpers.trainers import trainer
 from fewstep.training import run_lock
 from fewstep.training.loop import NonFiniteLoss
 from fewstep.training.state import RunFolder

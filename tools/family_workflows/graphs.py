@@ -131,7 +131,7 @@ def qwen(row: Row) -> Graph:
 
 
 def wan(row: Row) -> Graph:
-    """Wan 2.2's two experts, each with its LoRA and its half of the sigmas: high noise first, then low noise."""
+    """Wan 2.2's two experts, each with its LoRA and its half of the sigmas, in one sampling."""
     graph, loras = Graph(), []
     *unets, text, vae_file = row.base
     clip = graph.add("CLIPLoader", clip_name=text.name, type="wan")
@@ -141,10 +141,13 @@ def wan(row: Row) -> Graph:
         loras.append(lora_loader(row, graph, [base, 0], file))
     positive, negative = texts(graph, [clip, 0])
     latent = [graph.add("EmptyHunyuanLatentVideo", width=row.size, height=row.size, length=81, batch_size=1), 0]
-    for i, lora in enumerate(loras):
-        parts = {"model": [lora, 0], "sampler": [lora, 2], "sigmas": [lora, 3], "cfg": [lora, 4], "add_noise": i == 0}
-        latent = sampled(graph, positive, negative, latent, **parts)
-    frames = [graph.add("VAEDecode", samples=latent, vae=[vae, 0]), 0]
+    high, low = loras
+    parts = {"high_model": [high, 0], "low_model": [low, 0], "sampler": [high, 2]}
+    parts |= {"sigmas": [high, 3], "sigmas_low": [low, 3], "boundary": 0.875, "cfg": "1"}
+    first = {"first_step": "as the others", "first_cfg": 3.5}
+    texts_and_noise = {"positive": positive, "negative": negative, "latent_image": latent, "noise_seed": 1}
+    made = graph.add("FewStepTwoModelSampler", **parts, **texts_and_noise, **first)
+    frames = [graph.add("VAEDecode", samples=[made, 0], vae=[vae, 0]), 0]
     video = {"fps": 16.0, "lossless": False, "quality": 80, "method": "default"}
     graph.add("SaveAnimatedWEBP", images=frames, filename_prefix=f"fewstep_{row.name}", **video)
     return graph

@@ -1,11 +1,12 @@
 """What a few-step weight file needs: sampler, schedule, steps, guidance. Ours say it in their metadata; published ones
 are known by name, because a method cannot be read from tensors. Each row names its source."""
 
-import json
 import re
 
+from .. import plain_json
 from . import flow, loras, whole_flow
-from .settings import HOST_SAMPLERS, HOST_SCHEDULES, SAMPLERS, SCHEDULES, Settings, chosen, from_dict
+from .checked import settings_from
+from .settings import HOST_SAMPLERS, HOST_SCHEDULES, SAMPLERS, SCHEDULES, Settings, chosen
 
 METADATA_KEY = "fewstep"
 AUTO = "auto"
@@ -34,9 +35,9 @@ def from_metadata(metadata: dict[str, str]) -> Settings | None:
     if METADATA_KEY not in metadata:
         return None
     try:
-        settings = from_dict(json.loads(metadata[METADATA_KEY])["sampling"])
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"Its FewStep metadata is damaged ({error!r}). Get the file again.") from error
+        settings = settings_from(plain_json.parse(metadata[METADATA_KEY]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"Its FewStep metadata is damaged ({str(error)[:200]}). Get the file again.") from error
     if settings.sampler not in SAMPLERS + HOST_SAMPLERS or settings.schedule not in SCHEDULES + HOST_SCHEDULES:
         raise ValueError(
             f"Its metadata asks for the sampler {settings.sampler!r} on the schedule {settings.schedule!r}, which this "

@@ -1,0 +1,1 @@
+"""Thousands of bad inputs through the real loaders and nodes."""

@@ -1,0 +1,18 @@
+// Opens a graph of the pack when the page's address asks for it: ?fewstep=text_to_image_4_steps
+import { api } from "../../scripts/api.js";
+import { app } from "../../scripts/app.js";
+
+async function openAsked() {
+  const name = new URLSearchParams(window.location.search).get("fewstep");
+  if (!name) return;
+  const answer = await api.fetchApi(`/fewstep/workflows/${encodeURIComponent(name)}`);
+  if (answer.ok) await app.loadGraphData(await answer.json(), true, true, name);
+}
+
+app.registerExtension({
+  name: "FewStep.open",
+  setup() {
+    // Pages put the graph of before back after this; ours comes last.
+    setTimeout(openAsked, 1500);
+  },
+});
