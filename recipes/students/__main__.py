@@ -34,7 +34,7 @@ def train(name: str, folder: Path, loaded: tuple, limit: int | None) -> Path:
         return file_of(name, folder)
     if stage.start:
         train(stage.start, folder, loaded, limit)
-        share_latents(stage.start, name, folder)
+    share_latents(name, folder)
     settings = {**COMMON, **stage.settings}
     settings["steps"] = min(settings["steps"], limit or settings["steps"])
     spec = DataSpec(captions(), None, 96, 96, COUNT if limit is None else 64, TEACHER_STEPS, GUIDANCE)
@@ -46,11 +46,11 @@ def train(name: str, folder: Path, loaded: tuple, limit: int | None) -> Path:
     return file_of(name, folder)
 
 
-def share_latents(start: str, name: str, folder: Path) -> None:
-    """The latents that the first stage drew serve the next one: same base, prompts and seed."""
+def share_latents(name: str, folder: Path) -> None:
+    """The latents that one stage drew serve the others: same base, prompts and seed."""
     runs = folder / "output" / "fewstep_runs"
     (runs / name).mkdir(parents=True, exist_ok=True)
-    for file in (runs / start).glob("latents-*.safetensors"):
+    for file in runs.glob("*/latents-*.safetensors"):
         if not (runs / name / file.name).exists():
             os.link(file, runs / name / file.name)
 
