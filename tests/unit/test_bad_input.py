@@ -109,6 +109,14 @@ def test_more_and_longer_keys_than_any_file_has(entries, tmp_path):
         stream.read_header(tmp_path / "a.safetensors")
 
 
+def test_a_sentence_does_not_quote_the_whole_header(tmp_path):
+    entry = {"dtype": "F32", "shape": [-1] * 2000, "data_offsets": [0, 4]}
+    (tmp_path / "a.safetensors").write_bytes(header({"a": entry}) + bytes(4))
+    with pytest.raises(ValueError, match="a claims shape") as caught:
+        stream.read_header(tmp_path / "a.safetensors")
+    assert len(str(caught.value)) < 400
+
+
 def test_what_is_no_ordinary_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.safetensors")
     os.mkfifo(tmp_path / "pipe.txt")
