@@ -34,6 +34,7 @@ class Network:
     groups: dict[str, tuple[str, ...]]  # what the user may call some of the layers: parts of their names in the file
     full_weights: bool  # whether every weight of a student can be trained
     guidance_layer: str  # the Linear that LCM's guidance embedding goes into; "" where there is none
+    fp32_layer: str  # runs in fp32 also in half precision, since x0 multiplies its rounding errors; "" for none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,7 @@ UNET = Network(
     },
     full_weights=True,
     guidance_layer="time_embed.0",
+    fp32_layer="out",
 )
 MMDIT = Network(  # a block gives (text, image)
     blocks=(Blocks(name="joint_blocks", layered=False, image=1),),
@@ -81,6 +83,7 @@ MMDIT = Network(  # a block gives (text, image)
     groups={"attention": ("attn",), "feed-forward": ("mlp",)},
     full_weights=False,
     guidance_layer="",
+    fp32_layer="",
 )
 FLUX = Network(  # a double block gives (image, text)
     blocks=(
@@ -92,6 +95,7 @@ FLUX = Network(  # a double block gives (image, text)
     groups={"attention": ("img_attn", "txt_attn"), "feed-forward": ("img_mlp", "txt_mlp")},
     full_weights=False,
     guidance_layer="",
+    fp32_layer="",
 )
 
 

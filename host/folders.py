@@ -106,8 +106,11 @@ def readable(name: str, what: str) -> Path:
 
 def files_of(folder: Path) -> list[Path]:
     """Its ordinary files by name. Links are followed only inside the folders of `roots`; pipes and devices are none."""
-    with os.scandir(folder) as entries:
-        found = [Path(one.path) for one in entries if one.is_file(follow_symlinks=False) or one.is_symlink()]
+    try:
+        with os.scandir(folder) as entries:
+            found = [Path(one.path) for one in entries if one.is_file(follow_symlinks=False) or one.is_symlink()]
+    except OSError as error:
+        raise ValueError(f"the folder {folder.name} cannot be looked through ({error.strerror}).") from error
     return sorted(path for path in found if is_readable(path))
 
 

@@ -7,7 +7,7 @@ inference mode. The MODEL itself is never touched.
 import copy
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -15,6 +15,8 @@ from comfy import model_management
 from torch import Tensor, nn
 
 from ..samplers.schedule import flow_sigma, is_flow
+from . import architectures
+from .sockets import Model
 
 ATTENTION = ("optimized_attention", "optimized_attention_masked")
 QUANTISED = ("float8", "int8", "uint8", "float4", "int4")
@@ -53,7 +55,7 @@ def refuse_quantised(net: nn.Module, node: str) -> None:
             )
 
 
-def unstreamed(model, node: str):
+def unstreamed(model: Model, node: str) -> Model:
     """A clone of the MODEL whose weights are all in memory, on hosts that can stream them."""
     try:
         return call_supported(model.clone, disable_dynamic=True)
@@ -66,7 +68,7 @@ def unstreamed(model, node: str):
 class TrainingCopy:
     """The teacher as an ordinary network: `denoise(y, sigma, cond) -> x0` through the host's own `apply_model`."""
 
-    def __init__(self, model, dtype: torch.dtype = torch.float32, node: str = "FewStep"):
+    def __init__(self, model: Model, dtype: torch.dtype = torch.float32, node: str = "FewStep"):
         """model: the host's MODEL, left as it is; dtype: of weights and forward pass."""
         refuse_quantised(model.model.diffusion_model, node)
         with torch.inference_mode(False), torch.no_grad():
@@ -75,7 +77,7 @@ class TrainingCopy:
             self.net = to_trainable(patched.model.diffusion_model, dtype).to(patched.load_device).eval()
             self.net.dtype = dtype
             if dtype != torch.float32:
-                finish_in_fp32(self.net)
+                finish_in_fp32(self.net, model)
             self.base = copy.copy(patched.model)
             self.base._modules = dict(patched.model._modules)
             self.base._modules["diffusion_model"] = self.net
@@ -119,13 +121,16 @@ class TrainingCopy:
         return torch.stack([self.sampling.sigma(torch.tensor(float(t))) for t in range(1000)]).float().cpu()
 
 
-def finish_in_fp32(net: nn.Module) -> None:
-    """Run a U-Net's last layer in fp32. An eps network's error is multiplied by 1/a_t in x0, 14.6 at t = 999: there
-    bf16's is as large as what two neighbouring points of a trajectory differ by. A transformer's v is not multiplied.
+def finish_in_fp32(net: nn.Module, model: Model) -> None:
+    """Run the last layer in fp32 where the family's row wants it: a U-Net's.
+
+    An eps network's error is multiplied by 1/a_t in x0, 14.6 at t = 999: there bf16's is as large as what two
+    neighbouring points of a trajectory differ by. A transformer's v is not multiplied.
     """
-    last = getattr(net, "out", None)
-    if not isinstance(last, nn.Sequential):
+    row = architectures.find(model)
+    if row is None or row.network is None or not row.network.fp32_layer:
         return
+    last = net.get_submodule(row.network.fp32_layer)
     run = last.float().forward
 
     def in_fp32(hidden: Tensor) -> Tensor:
@@ -135,7 +140,7 @@ def finish_in_fp32(net: nn.Module) -> None:
     last.forward = in_fp32
 
 
-def precision_for(model) -> str:
+def precision_for(model: Model) -> str:
     """What "auto" means: fp32 on a CPU; on a GPU fp16 for U-Nets, whose x0 multiplies rounding errors (in bf16 the
     difference that consistency learns from keeps a cosine of 0.8 with fp32's, in fp16 0.99), bf16 for flow models."""
     if model.load_device.type == "cpu":
@@ -154,7 +159,7 @@ def copy_of(module: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def attention_by(function: Callable):
+def attention_by(function: Callable) -> Iterator[None]:
     """Every network of the host calls this function for its attention; transformers' modules import theirs by name."""
     from comfy.ldm.modules import attention
 
@@ -172,7 +177,7 @@ def attention_by(function: Callable):
 
 
 @contextmanager
-def training_mode():
+def training_mode() -> Iterator[None]:
     """Gradients on, the host's training flag up, and attention through torch's differentiable kernel."""
     from comfy.ldm.modules import attention
 

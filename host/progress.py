@@ -1,5 +1,7 @@
 """Progress bars, pictures beside them, and cancel."""
 
+from collections.abc import Callable
+
 from comfy import model_management, utils
 from PIL import Image
 
@@ -9,9 +11,10 @@ except ImportError:  # the PyPI host, when it is used in-process
     from comfy.cmd import latent_preview
 
 from .routes import page
+from .sockets import Model
 
 
-def preview_callback(model, steps: int):
+def preview_callback(model: Model, steps: int) -> Callable:
     """The host's own callback of a sampling loop: progress, preview picture, cancel."""
     return latent_preview.prepare_callback(model, steps)
 

@@ -29,12 +29,12 @@ def draw(model: Model, prompts: list[Encoded], empty: Encoded, noise: Tensor, *,
     """sample_latents for a prompt each and the empty one. Texts of one length go together: where the network joins text
     and picture, a repeated text would weigh more."""
     lengths = [hidden.shape[1] for hidden, _ in prompts]
-    made = torch.empty_like(noise)
+    latents = torch.empty_like(noise)
     for length in sorted(set(lengths)):
         rows = [i for i, n in enumerate(lengths) if n == length]
         pair = conditioning([prompts[i] for i in rows]), conditioning([empty] * len(rows))
-        made[rows] = sample_latents(model, *pair, noise[rows], steps=steps, cfg=cfg)
-    return made
+        latents[rows] = sample_latents(model, *pair, noise[rows], steps=steps, cfg=cfg)
+    return latents
 
 
 def sample_latents(model: Model, positive: list, negative: list, noise: Tensor, *, steps: int, cfg: float) -> Tensor:
@@ -47,7 +47,7 @@ def sample_latents(model: Model, positive: list, negative: list, noise: Tensor, 
 
     flow = is_flow(model.get_model_object("model_sampling"))
     with torch.inference_mode():
-        made = comfy.sample.sample(
+        latents = comfy.sample.sample(
             model,
             noise,
             steps,
@@ -61,7 +61,7 @@ def sample_latents(model: Model, positive: list, negative: list, noise: Tensor, 
             disable_pbar=True,
             seed=0,
         )
-    return made.float().cpu()
+    return latents.float().cpu()
 
 
 def teacher_latents(
@@ -117,7 +117,7 @@ def sample_custom(
     require_numbers(sigmas)
     samples = fix_channels(model, latent["samples"])
     noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
-    made = StepGuider(model, positive, negative, cfg if isinstance(cfg, list) else [cfg]).sample(
+    samples = StepGuider(model, positive, negative, cfg if isinstance(cfg, list) else [cfg]).sample(
         noise,
         samples,
         sampler,
@@ -127,7 +127,7 @@ def sample_custom(
         disable_pbar=False,
         seed=seed,
     )
-    return {**latent, "samples": put_away(made)}
+    return {**latent, "samples": put_away(samples)}
 
 
 def put_away(samples: Tensor) -> Tensor:

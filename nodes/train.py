@@ -4,10 +4,9 @@ import torch
 
 from ..host import folders
 from ..host.loading.sampler import attach
-from ..host.names import plain_name
 from ..host.training import export, run
 from ..host.training.job import Job
-from ..training.checks import choices, require
+from ..training.checks import choices
 from ..training.config import TrainConfig
 from ..training.prompts import typed_prompts
 from . import report
@@ -144,10 +143,10 @@ class FewStepDistill:
     ):
         precision = precision_for(model) if precision == AUTO else precision
         config = TrainConfig(seed=training_seed, precision=precision, **settings)
-        check_run(run_name, method, config, resume)
         prompts = list(typed_prompts(preview_prompts, "preview_prompts"))[:8]
         start = start_file or ("" if start_lora == "none" else start_lora)
-        job = Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start, start_model, resume_step)
+        goes_on = {"resume": resume, "resume_step": resume_step}
+        job = Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start, start_model, **goes_on)
         result = run.distil(job)
         losses = [record["loss"] for record in result.metrics if "loss" in record]
         text = report.summary(result, method, config)
@@ -161,20 +160,6 @@ def precision_for(model) -> str:
     if model.load_device.type != "cuda":
         return "fp32"
     return "bf16" if model.model.get_dtype() == torch.bfloat16 else "fp16"
-
-
-def check_run(run_name: str, method, config: TrainConfig, resume: bool) -> None:
-    """Refuse before anything is allocated."""
-    name = plain_name(run_name, "run_name")
-    folder = folders.inside(folders.output_folder() / "fewstep_runs", name, "run_name")
-    require(
-        resume or not (folder / "config.json").exists(),
-        f"a run named {run_name!r} exists. Turn resume on to go on with it, or choose another name.",
-    )
-    require(
-        not method.averages or config.ema_decay > 0,
-        "the method's target is ema, but ema_decay is 0. Set it to 0.95-0.999.",
-    )
 
 
 NODES = (FewStepDistill,)

@@ -29,7 +29,7 @@ def places(folder: Path) -> Places:
     loras, source, target = (folder / name for name in ("loras", "input", "output"))
     for path in (loras, source, target):
         path.mkdir(parents=True, exist_ok=True)
-    paths.folder_names_and_paths["loras"] = ([str(loras)], {".safetensors"})
+    paths.add_model_folder_path("loras", str(loras))
     paths.set_input_directory(str(source))
     paths.set_output_directory(str(target))
     model = headless.load_checkpoint(folders.ASSETS / "checkpoints" / "fewstep-tiny-sd.safetensors")[0]

@@ -63,8 +63,8 @@ def open_source(path: Path) -> Folder | Shards:
 def stamp_of(path: Path) -> str:
     """A short hash of the names, sizes and times of the files that open_source would look at."""
     files = [path] if path.is_file() else folders.files_of(path)
-    kept = [found for found in files if found.suffix.lower() in (*PICTURES, ".txt", ".tar")]
-    seen = [(found.name, found.stat().st_size, found.stat().st_mtime_ns) for found in kept]
+    kept = [file for file in files if file.suffix.lower() in (*PICTURES, ".txt", ".tar")]
+    seen = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in kept]
     return hashlib.blake2b(json.dumps(seen).encode(), digest_size=8).hexdigest()
 
 
@@ -97,8 +97,8 @@ def picture_size(source: Folder | Shards, index: int) -> tuple[int, int]:
 def read_picture(source: Folder | Shards, index: int, width: int, height: int) -> Tensor:
     """[1, h, w, 3] in 0..1: transparent grounds become white, the middle is cropped to the wanted shape."""
     try:
-        with opened(source, index) as found:
-            picture = ImageOps.exif_transpose(found).convert("RGBA")
+        with opened(source, index) as image:
+            picture = ImageOps.exif_transpose(image).convert("RGBA")
     except pictures.UNREADABLE as error:
         raise unreadable(source, index, error) from error
     flat = Image.new("RGBA", picture.size, "white")
@@ -116,8 +116,8 @@ def bucket_sizes(width: int, height: int, step: int) -> list[tuple[int, int]]:
         return [(width, height)]
     area, side = width * height, (width * height) ** 0.5
     sides = range(max(ceil(side / 2 / step), 1) * step, int(2 * side) + 1, step)
-    found = [(w, int(area / w) // step * step) for w in sides]
-    return sorted({size for w, h in found if h for size in ((w, h), (h, w))})
+    sizes = [(w, int(area / w) // step * step) for w in sides]
+    return sorted({size for w, h in sizes if h for size in ((w, h), (h, w))})
 
 
 def fit(size: tuple[int, int], buckets: list[tuple[int, int]]) -> tuple[int, ...]:

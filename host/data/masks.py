@@ -42,8 +42,8 @@ def reader(pictures: list[Path]) -> Callable[[int, int, int], Instances]:
 def has_mask(picture: Path) -> bool:
     if folders.is_readable(beside(picture)):
         return True
-    with opened(picture) as found:
-        return has_alpha(found)
+    with opened(picture) as image:
+        return has_alpha(image)
 
 
 def beside(picture: Path) -> Path:
@@ -96,13 +96,13 @@ def instances(pictures: list[Path], check: Callable[[], None], index: int, heigh
 def from_file(picture: Path) -> tuple[Image.Image, list[str]]:
     """(name.mask.png as values, the lines of name.mask.txt)."""
     file, classes = beside(picture), beside(picture).with_suffix(".txt")
-    with opened(file, whole=True) as found:
-        sizes = found.size, upright(picture).size
+    with opened(file, whole=True) as mask:
+        sizes = mask.size, upright(picture).size
         require(
-            found.mode in ("1", "L", "P"),
-            f"FewStepDataset: {file.name} has colours ({found.mode}). It must be grey or have a palette.",
+            mask.mode in ("1", "L", "P"),
+            f"FewStepDataset: {file.name} has colours ({mask.mode}). It must be grey or have a palette.",
         )
-        ids = found.convert("L") if found.mode == "1" else Image.fromarray(numpy.asarray(found))
+        ids = mask.convert("L") if mask.mode == "1" else Image.fromarray(numpy.asarray(mask))
     require(
         sizes[0] == sizes[1],
         f"FewStepDataset: {file.name} is {sizes[0][0]}x{sizes[0][1]} pixels, its picture {sizes[1][0]}x{sizes[1][1]}.",

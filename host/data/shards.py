@@ -67,21 +67,21 @@ class Shards:
         data = read_at(self.paths[shard], place, size)
         try:
             text = data.decode("utf-8-sig")
-            found = plain_json.parse(text) if is_json else text
+            said = plain_json.parse(text) if is_json else text
         except ValueError as error:
             raise ValueError(
                 f"FewStepDataset: the caption of {self.name(index)} is not UTF-8 {'JSON' if is_json else 'text'} "
                 f"({error}). Write it again."
             ) from error
         if is_json:
-            keys = list(found) if isinstance(found, dict) else []
-            found = next((found[key] for key in CAPTION_KEYS if key in keys), None)
+            keys = list(said) if isinstance(said, dict) else []
+            said = next((said[key] for key in CAPTION_KEYS if key in keys), None)
             require(
-                isinstance(found, str),
+                isinstance(said, str),
                 f"FewStepDataset: the .json of {self.name(index)} has no text under {', '.join(CAPTION_KEYS)}. "
                 f"It has: {', '.join(map(str, keys[:20]))[:300] or 'no keys'}.",
             )
-        return found.strip()
+        return said.strip()
 
 
 def samples_of(path: Path) -> Iterator[dict]:

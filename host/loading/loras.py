@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...weights import bases, checks, io, keys, peft_alpha, sizes, stream
 from .. import architectures, folders, model_copy
-from ..sockets import Model
+from ..sockets import Clip, Model
 
 log = logging.getLogger(__name__)
 CORE = "lokr_t2"  # the part of a LoKr that makes its second factor a kernel
@@ -47,15 +47,15 @@ def read(name: str, node: str) -> tuple[dict, dict]:
 
 def converted(name: str, tensors: dict[str, Tensor]) -> int:
     """How many of the tensors go by another name than in the file; reads its header alone."""
-    given = set(io.names(folders.full_path("loras", name)))
-    return sum(key not in given for key in tensors if not key.endswith(".alpha"))
+    in_file = set(io.names(folders.full_path("loras", name)))
+    return sum(key not in in_file for key in tensors if not key.endswith(".alpha"))
 
 
 def path_of(name: str, node: str) -> str:
     """The path of a listed .safetensors file. Errors name the node."""
     path = folders.full_path("loras", name)
     if path is None:
-        raise ValueError(f'{node}: "{name}" is in no loras folder. Refresh the list, or check the name.')
+        raise ValueError(f'{node}: "{name[:80]}" is in no loras folder. Refresh the list, or check the name.')
     if not str(path).lower().endswith(".safetensors"):
         raise ValueError(f'{node}: "{name}" is not a .safetensors file, and other kinds can carry code. Convert it.')
     return path
@@ -81,7 +81,7 @@ def base_of(model: Model) -> str | None:
     return row and row.base
 
 
-def network_map(model) -> dict:
+def network_map(model: Model) -> dict:
     """The host's own map {module: weight, or (weight, part, ...)}, without weights that this model has not."""
     import comfy.lora
 
@@ -94,25 +94,25 @@ def weight_of(target) -> str:
     return target if isinstance(target, str) else target[0]
 
 
-def fitted(model, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def fitted(model: Model, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The file under the names of the host's map: other prefixes and separators of the same module are brought to one.
 
     Raises ValueError when two modules of the file are one of the model.
     """
     known = network_map(model)
     names = bases.aliases(known)
-    found: dict[str, Tensor] = {}
+    fitting: dict[str, Tensor] = {}
     for module, parts in keys.modules_of(tensors).items():
         ours = module if module in known else names.get(bases.plain(module), module)
         for key in parts:
             name = ours + key.removeprefix(module)
-            if name in found:
+            if name in fitting:
                 raise ValueError(f"{key} is the same weight as another ({name}). Keep one of the two.")
-            found[name] = tensors[key]
-    return found
+            fitting[name] = tensors[key]
+    return fitting
 
 
-def match(model, clip, tensors: dict[str, Tensor]) -> Match:
+def match(model: Model, clip: Clip | None, tensors: dict[str, Tensor]) -> Match:
     """Compare a fitted file with what the host's own loader takes of it; the text encoder's part needs a CLIP."""
     import comfy.lora
 
@@ -174,7 +174,7 @@ def left_by_host(model: Model, known: dict, tensors: dict[str, Tensor], modules:
     return left
 
 
-def check_shapes(model, tensors: dict[str, Tensor]) -> None:
+def check_shapes(model: Model, tensors: dict[str, Tensor]) -> None:
     """Raise ValueError where a delta has not the shape of the weight it is for (the host would skip it)."""
     weights, known = model.model.state_dict(), network_map(model)
     for module, names in keys.modules_of(tensors).items():
@@ -203,7 +203,7 @@ def shape_of(weight: Tensor, target: str | tuple) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def apply(model, clip, tensors: dict[str, Tensor], strength: float):
+def apply(model: Model, clip: Clip | None, tensors: dict[str, Tensor], strength: float) -> tuple[Model, Clip | None]:
     """(MODEL, CLIP) with the LoRA on them; the inputs stay as they are. CLIP may be None."""
     import comfy.sd
 

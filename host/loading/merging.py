@@ -9,13 +9,14 @@ import torch
 from ...weights import families, stream_loras, stream_models
 from ..architectures import UNET
 from ..progress import Progress, throw_if_cancelled
+from ..sockets import Model
 from . import loras, models, saving
 
 PREFIX = "diffusion_model."
 GROUPS = tuple(blocks.name for blocks in UNET.blocks)  # all else is "rest": embeddings, first and last layer
 
 
-def check_alike(a, b, node: str) -> None:
+def check_alike(a: Model, b: Model, node: str) -> None:
     """Refuse MODELs of different architectures, naming a weight that differs."""
     shapes = [{key: tuple(w.shape) for key, w in m.model_state_dict(PREFIX).items()} for m in (a, b)]
     lone = sorted(set(shapes[0]) ^ set(shapes[1]))
@@ -33,7 +34,7 @@ def group_of(key: str) -> str:
     return part if part in GROUPS else "rest"
 
 
-def interpolated(a, b, weights: dict[str, float], node: str):
+def interpolated(a: Model, b: Model, weights: dict[str, float], node: str) -> Model:
     """theta = lambda A + (1 - lambda) B per weight, with the patches of both; A's object patches stay.
 
     weights: lambda of each group. The host applies a patch as strength_model * weight + strength_patch * value, and
@@ -49,7 +50,7 @@ def interpolated(a, b, weights: dict[str, float], node: str):
 
 def interpolate_files(a: str, b: str, weight: float, name: str, keep: bool, overwrite: bool, node: str) -> str:
     """Two listed checkpoints or U-Nets into a third, in the folder of A's kind, streamed."""
-    (kind, first), (_, second) = (model_file(found, node) for found in (a, b))
+    (kind, first), (_, second) = (model_file(source, node) for source in (a, b))
     listed, target = saving.new_file(kind, name, overwrite, node)
 
     def write(metadata, on_bytes):
@@ -66,7 +67,7 @@ def interpolate_lora_files(
 
     extra: goes into the metadata beside the recipe: {"sampling": ...} of the file whose settings are kept, or nothing.
     """
-    first, second = (Path(loras.path_of(found, node)) for found in (a, b))
+    first, second = (Path(loras.path_of(source, node)) for source in (a, b))
     listed, target = saving.new_file("loras", name, overwrite, node)
 
     def write(metadata, on_bytes):
@@ -91,8 +92,8 @@ def streamed(write: Callable, metadata: dict[str, str], key: str, recipe: dict, 
         progress.show(100 * done // max(total, 1))
 
     def hashed(*hashes: str) -> dict[str, str]:
-        for parent, found in zip(recipe["recipe"]["parents"], hashes):
-            parent["sha256"] = found
+        for parent, sha256 in zip(recipe["recipe"]["parents"], hashes):
+            parent["sha256"] = sha256
         return {**metadata, "modelspec.implementation": "FewStep", key: json.dumps(recipe)}
 
     try:
@@ -103,9 +104,9 @@ def streamed(write: Callable, metadata: dict[str, str], key: str, recipe: dict, 
 
 def model_file(name: str, node: str) -> tuple[str, Path]:
     """(the kind of folder, the path) of a listed checkpoint or U-Net."""
-    kind, found = models.locate(name)
-    if found is None:
+    kind, path = models.locate(name)
+    if path is None:
         raise ValueError(f'{node}: "{name}" is in no checkpoints or diffusion_models folder. Refresh the list.')
-    if not found.lower().endswith(".safetensors"):
+    if not path.lower().endswith(".safetensors"):
         raise ValueError(f'{node}: "{name}" is not a .safetensors file, and other kinds can carry code. Convert it.')
-    return kind, Path(found)
+    return kind, Path(path)

@@ -14,6 +14,7 @@ from ...weights.threads import one_thread
 from .. import folders
 from ..architectures import UNET
 from ..progress import throw_if_cancelled
+from ..sockets import Model
 
 KINDS = ("checkpoints", "diffusion_models", "unet")
 CHECKPOINT = "model.diffusion_model."
@@ -99,8 +100,8 @@ def read(name: str) -> Header:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (not a dict)
-            found = next((key for key in shapes if key.endswith(PROJECTION)), None)
-            projection = file.get_tensor(found).clone() if found else None  # a view would keep the file mapped
+            embedding = next((key for key in shapes if key.endswith(PROJECTION)), None)
+            projection = file.get_tensor(embedding).clone() if embedding else None  # a view would keep the file mapped
             header = Header(path, shapes, file.metadata() or {}, projection)
     except SafetensorError as error:
         raise ValueError(f"cannot be read as a safetensors file ({error}). Download it again.") from error
@@ -147,7 +148,7 @@ def load(header: Header) -> tuple:
     return loaded
 
 
-def load_diffusers(header: Header):
+def load_diffusers(header: Header) -> Model:
     """A U-Net in diffusers' names, given to the host in ldm's: it then finds any size in the tensors themselves."""
     import comfy.sd
     from comfy import utils
@@ -159,22 +160,22 @@ def load_diffusers(header: Header):
     return reader(tensors)
 
 
-def match(model, header: Header) -> Match:
+def match(model: Model, header: Header) -> Match:
     """Compare the network with what the file has for it, in the network's names."""
     state = model.model.state_dict()
     expected = {key.removeprefix("diffusion_model."): t.shape for key, t in state.items() if "diffusion_model." in key}
     prefix = CHECKPOINT if header.is_checkpoint else ""
-    given = {key.removeprefix(prefix): s for key, s in header.shapes.items() if key.startswith(prefix)}
-    given = {key: shape for key, shape in given.items() if not key.endswith(PROJECTION)}
+    shapes = {key.removeprefix(prefix): s for key, s in header.shapes.items() if key.startswith(prefix)}
+    shapes = {key: shape for key, shape in shapes.items() if not key.endswith(PROJECTION)}
     if header.is_diffusers:
-        names = unet_names.to_ldm(list(given))
-        given = {names[key]: shape for key, shape in given.items()}
-    same = {key for key in given.keys() & expected.keys() if math.prod(given[key]) == expected[key].numel()}
-    return Match(sorted(same), sorted(expected.keys() - same), sorted(given.keys() - expected.keys()))
+        names = unet_names.to_ldm(list(shapes))
+        shapes = {names[key]: shape for key, shape in shapes.items()}
+    same = {key for key in shapes.keys() & expected.keys() if math.prod(shapes[key]) == expected[key].numel()}
+    return Match(sorted(same), sorted(expected.keys() - same), sorted(shapes.keys() - expected.keys()))
 
 
 @torch.inference_mode()
-def zero(model, names: list[str]) -> None:
+def zero(model: Model, names: list[str]) -> None:
     """Set weights that no file gave to 0, as newer hosts do: older ones leave there what was in memory, even NaN."""
     weights = dict(model.model.diffusion_model.named_parameters())
     for name in names:
@@ -182,7 +183,7 @@ def zero(model, names: list[str]) -> None:
             weights[name].zero_()
 
 
-def with_guidance(model, projection: Tensor, guidance: float):
+def with_guidance(model: Model, projection: Tensor, guidance: float) -> Model:
     """A clone that is told the guidance scale. Parameters keep their names, so LoRAs and offloading work."""
     layer = model.model.diffusion_model.get_submodule(UNET.guidance_layer)
     if projection.shape[0] != layer.weight.shape[1]:
@@ -193,7 +194,7 @@ def with_guidance(model, projection: Tensor, guidance: float):
     return guided
 
 
-def predicting_x0(model):
+def predicting_x0(model: Model) -> Model:
     """A clone whose network's output is the clean latent itself."""
     from comfy import model_sampling
 

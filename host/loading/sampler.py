@@ -11,24 +11,25 @@ from ...samplers.unit_start import with_unit_start
 from ...weights.families import Settings
 from ...weights.families.settings import HOST_SCHEDULES
 from .. import sampling
+from ..sockets import Model
 from . import stock_sampling
 
 ATTACHED = "fewstep_settings"  # in model_options, which the host copies from clone to clone
 
 
-def attach(model, settings: Settings, strength: float = 1.0):
+def attach(model: Model, settings: Settings, strength: float = 1.0) -> Model:
     """A clone of the MODEL that carries how it wants to be sampled, and how strongly the file lies on it."""
     clone = model.clone()
     clone.model_options[ATTACHED] = (settings, strength)
     return clone
 
 
-def attached(model) -> tuple[Settings | None, float]:
+def attached(model: Model) -> tuple[Settings | None, float]:
     """What `attach` put there: (None, 1) where nothing did."""
     return model.model_options.get(ATTACHED, (None, 1.0))
 
 
-def sampler_for(model, settings: Settings, steps: int, denoise: float = 1.0, pictures: list[int] | None = None):
+def sampler_for(model: Model, settings: Settings, steps: int, denoise: float = 1.0, pictures: list[int] | None = None):
     """(SAMPLER, SIGMAS) of a file on the MODEL it was loaded into. ValueError where it has none for these steps.
 
     A file with a list of its own was trained on pure noise at its first point, also below the top. pictures: the

@@ -7,6 +7,7 @@ import torch
 
 from ...weights import io, stream_models
 from .. import fingerprints, folders, model_copy, names
+from ..sockets import Clip, Model, Vae
 from . import models
 
 ORIGIN = "fewstep_file"  # in model_options, which the host copies from clone to clone
@@ -30,7 +31,14 @@ def new_file(kind: str, name: str, overwrite: bool, node: str) -> tuple[str, Pat
 
 
 def save_model(
-    model, clip, vae, name: str, metadata: dict[str, str], dtype: torch.dtype | None, overwrite: bool, node: str
+    model: Model,
+    clip: Clip | None,
+    vae: Vae | None,
+    name: str,
+    metadata: dict[str, str],
+    dtype: torch.dtype | None,
+    overwrite: bool,
+    node: str,
 ) -> str:
     """Write a MODEL with every patch baked in; gives the name that the loaders list it by.
 
@@ -52,7 +60,7 @@ def save_model(
     return listed
 
 
-def write(path: Path, model, clip, vae, metadata: dict[str, str]) -> None:
+def write(path: Path, model: Model, clip: Clip | None, vae: Vae | None, metadata: dict[str, str]) -> None:
     """Through the host, which bakes the patches in and knows the names."""
     import comfy.sd
 
@@ -62,14 +70,14 @@ def write(path: Path, model, clip, vae, metadata: dict[str, str]) -> None:
         )
 
 
-def note_file(model, name: str, path: str):
+def note_file(model: Model, name: str, path: str) -> Model:
     """Remember which file a MODEL was loaded from; returns it."""
-    found = os.stat(path)
-    model.model_options[ORIGIN] = {"name": name, "path": path, "size": found.st_size, "changed": found.st_mtime_ns}
+    file = os.stat(path)
+    model.model_options[ORIGIN] = {"name": name, "path": path, "size": file.st_size, "changed": file.st_mtime_ns}
     return model
 
 
-def parent(model) -> dict:
+def parent(model: Model) -> dict:
     """What a recipe says of a MODEL: its file and the file's SHA-256 where that is known, always its fingerprint.
 
     patched: weights that LoRAs and merges on the MODEL change, so that it is no longer the file alone.
@@ -84,11 +92,11 @@ def parent(model) -> dict:
     return {"name": file["name"], "sha256": io.sha256(file["path"]), **known}
 
 
-def loaded_by_the_host(model) -> dict | None:
+def loaded_by_the_host(model: Model) -> dict | None:
     """The file of a stock loader, on hosts whose MODEL can be loaded again from it."""
     source = getattr(model, "cached_patcher_init", None)
     path = source[1][0] if source and source[1] else None
     if not isinstance(path, str) or not os.path.isfile(path):
         return None
-    found = os.stat(path)
-    return {"name": os.path.basename(path), "path": path, "size": found.st_size, "changed": found.st_mtime_ns}
+    file = os.stat(path)
+    return {"name": os.path.basename(path), "path": path, "size": file.st_size, "changed": file.st_mtime_ns}

@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from ...weights.families import Settings
+from ..sockets import Model
 
 
 def sampler(name: str):
@@ -22,12 +23,12 @@ def sigmas(model_sampling, name: str, steps: int, denoise: float) -> Tensor:
     return samplers.calculate_sigmas(model_sampling, name, int(steps / denoise))[-(steps + 1) :]
 
 
-def with_shift(model, settings: Settings):
+def with_shift(model: Model, settings: Settings) -> Model:
     """A clone with the sampling that the file needs, or the model itself where it needs none."""
     return SHIFTERS[settings.shift_node](model, settings.shift) if settings.shift_node else model
 
 
-def minimax_h3_shift(model, shift: float, audio: float = 3.0):
+def minimax_h3_shift(model: Model, shift: float, audio: float = 3.0):
     """Video and audio shifts by the host's own node, which its network reads; 3 for audio in every source."""
     import nodes
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from ...training.rewards import AestheticScore, ClipSimilarity, head_layers
 from ...weights import io
 from .. import folders, model_copy
+from ..sockets import Model, Vae
 from .offload import offloaded
 
 NO_FOLDER = "none"
@@ -22,8 +23,8 @@ A_CLIP = "a CLIP model (a folder with config.json and model.safetensors, as Hugg
 def names(endings: tuple[str, ...] = ()) -> list[str]:
     """Folders (or files with one of these endings) in the models folder's `fewstep_rewards`."""
     root = folders.reward_folder()
-    found = sorted(root.iterdir()) if root.is_dir() else []
-    kept = [path.name for path in found if (path.suffix in endings if endings else (path / "config.json").is_file())]
+    entries = sorted(root.iterdir()) if root.is_dir() else []
+    kept = [path.name for path in entries if (path.suffix in endings if endings else (path / "config.json").is_file())]
     return kept or [NO_FOLDER]
 
 
@@ -76,10 +77,10 @@ def clip_folder(name: str, node: str) -> ClipFolder:
     """The folder's networks, the same ones for every reward as long as its files are."""
     path = local(name, node)
     key = (path, tuple(sorted((file.name, file.stat().st_mtime_ns) for file in path.iterdir())))
-    found = CLIP_FOLDERS.get(key)
-    if found is None:
-        found = CLIP_FOLDERS[key] = ClipFolder(path, node)
-    return found
+    shared = CLIP_FOLDERS.get(key)
+    if shared is None:
+        shared = CLIP_FOLDERS[key] = ClipFolder(path, node)
+    return shared
 
 
 def pooled(output) -> Tensor:
@@ -98,7 +99,12 @@ def load_clip(path: Path, node: str):
             tokenizer = CLIPTokenizer.from_pretrained(tokens, local_files_only=True)
             return offloaded(network.eval().requires_grad_(False)), tokenizer
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ValueError(f"{node}: {path.name} is no CLIP model that can be read ({error}).") from error
+        raise ValueError(f"{node}: {path.name} is no CLIP model that can be read ({said(error, path)}).") from error
+
+
+def said(error: Exception, path: Path) -> str:
+    """What a library says, without the way to the file: workflows show it."""
+    return str(error).replace(str(path), path.name)
 
 
 def image_size(path: Path, node: str) -> int:
@@ -107,7 +113,7 @@ def image_size(path: Path, node: str) -> int:
     try:
         return CLIPConfig.from_pretrained(path, local_files_only=True).vision_config.image_size
     except (OSError, ValueError) as error:
-        raise ValueError(f"{node}: {path.name} is no CLIP model that can be read ({error}).") from error
+        raise ValueError(f"{node}: {path.name} is no CLIP model that can be read ({said(error, path)}).") from error
 
 
 def clip_similarity(name: str, node: str) -> ClipSimilarity:
@@ -126,7 +132,7 @@ def aesthetic(name: str, head: str, node: str) -> AestheticScore:
     return AestheticScore(f"aesthetic score ({head})", clip.image, layers, clip.size)
 
 
-def decoder(model, vae, device: torch.device, whole: bool = False) -> Callable[[Tensor], Tensor]:
+def decoder(model: Model, vae: Vae, device: torch.device, whole: bool = False) -> Callable[[Tensor], Tensor]:
     """decode(latents in the MODEL's scale) -> pictures [b, 3, h, w], about 0..1, with gradient.
 
     The stock entry point cuts the gradient; this runs a copy of the VAE's network, its weights in fp32. whole: also

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ...training.checks import require
 from ...training.rewards import CLIP, ClipSimilarity
 from .. import model_copy
+from ..sockets import Clip
 from .offload import offloaded
 
 PARTS = ("clip_g", "clip_h", "clip_l")
@@ -18,7 +19,7 @@ PAIRS = (
 )
 
 
-def similarity(clip, clip_vision, node: str) -> ClipSimilarity:
+def similarity(clip: Clip, clip_vision, node: str) -> ClipSimilarity:
     """The reward. Raises ValueError where the two have no common space."""
     name, encoder = text_encoder(clip, node)
     vision = clip_vision.model
@@ -45,12 +46,12 @@ def similarity(clip, clip_vision, node: str) -> ClipSimilarity:
     )
 
 
-def text_encoder(clip, node: str) -> tuple[str, nn.Module]:
+def text_encoder(clip: Clip, node: str) -> tuple[str, nn.Module]:
     """The host's CLIP text model and its name; SDXL's larger one, whose features its image half knows."""
     for name in PARTS:
-        found = getattr(clip.cond_stage_model, name, None)
-        if found is not None and hasattr(found.transformer, "text_projection"):
-            return name, found
+        encoder = getattr(clip.cond_stage_model, name, None)
+        if encoder is not None and hasattr(encoder.transformer, "text_projection"):
+            return name, encoder
     raise ValueError(f"{node}: clip holds no CLIP text model (T5 and language models have no image half). {PAIRS}.")
 
 
@@ -82,12 +83,12 @@ def image_features(network: Callable[[], nn.Module], pixels: Tensor) -> Tensor:
     return network().to(pixels.device)(pixels, intermediate_output=-2)[2]
 
 
-def text_features(clip, encoder: nn.Module, letter: str, prompts: list[str]) -> Tensor:
+def text_features(clip: Clip, encoder: nn.Module, letter: str, prompts: list[str]) -> Tensor:
     """[b, d] projected features, a prompt at a time as the host encodes them."""
     clip.load_model()
     encoder.set_clip_options({"projected_pooled": True, "execution_device": clip.patcher.load_device})
     try:
-        found = [encoder.encode_token_weights(clip.tokenize(prompt)[letter])[1] for prompt in prompts]
+        features = [encoder.encode_token_weights(clip.tokenize(prompt)[letter])[1] for prompt in prompts]
     finally:
         encoder.reset_clip_options()
-    return torch.cat(found).float().cpu()
+    return torch.cat(features).float().cpu()

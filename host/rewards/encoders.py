@@ -86,8 +86,8 @@ def minilm(node: str) -> Callable[[list[str]], Tensor]:
 def sentence_vectors(network: nn.Module, tokenizer, sentences: list[str]) -> Tensor:
     tokenizer.enable_padding()
     tokenizer.enable_truncation(network.config.max_position_embeddings)
-    found = tokenizer.encode_batch(sentences)
-    ids, mask = (torch.tensor([getattr(one, kind) for one in found]) for kind in ("ids", "attention_mask"))
+    encoded = tokenizer.encode_batch(sentences)
+    ids, mask = (torch.tensor([getattr(one, kind) for one in encoded]) for kind in ("ids", "attention_mask"))
     states = network(input_ids=ids, attention_mask=mask).last_hidden_state
     mean = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
     return torch.nn.functional.normalize(mean, dim=-1)

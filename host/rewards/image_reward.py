@@ -36,8 +36,8 @@ def score(name: str, node: str) -> PairedScore:
 def names() -> list[str]:
     """Folders in fewstep_rewards that hold ImageReward's weights."""
     root = folders.reward_folder()
-    found = sorted(path.parent.name for path in root.glob("*/ImageReward.pt")) if root.is_dir() else []
-    return found or [clip.NO_FOLDER]
+    listed = sorted(path.parent.name for path in root.glob("*/ImageReward.pt")) if root.is_dir() else []
+    return listed or [clip.NO_FOLDER]
 
 
 def package(node: str):
@@ -80,9 +80,9 @@ def tokenizer(vocabulary: Path):
     """bert-base-uncased with BLIP's two tokens."""
     from transformers import BertTokenizer
 
-    found = BertTokenizer(vocab_file=str(vocabulary))
-    found.add_special_tokens({"bos_token": "[DEC]", "additional_special_tokens": ["[ENC]"]})
-    return found
+    bert = BertTokenizer(vocab_file=str(vocabulary))
+    bert.add_special_tokens({"bos_token": "[DEC]", "additional_special_tokens": ["[ENC]"]})
+    return bert
 
 
 def paired(network, pixels: Tensor, prompts: list[str]) -> Tensor:

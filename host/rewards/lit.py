@@ -30,7 +30,7 @@ def names() -> list[str]:
 
 def similarity(name: str, node: str) -> ClipSimilarity:
     """The reward of a file of heads. Raises ValueError when a tower's package is not installed."""
-    path = next((found for found in places(name, node) if found.is_file()), None)
+    path = next((place for place in places(name, node) if place.is_file()), None)
     known = "the pack's assets/rewards or models/fewstep_rewards"
     require(path is not None, f'{node}: there is no "{name}" in {known}. Refresh the list.')
     tensors, metadata = io.load(path)

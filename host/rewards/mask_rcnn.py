@@ -46,9 +46,9 @@ def read(path: Path, node: str) -> dict[str, Tensor]:
     """The file's tensors; a .pth may hold them under "model", as torchvision's training script writes."""
     if path.suffix == ".safetensors":
         return io.load(path)[0]
-    found = clip.torch_file(path, node)
-    require(isinstance(found, dict), f"{node}: {path.name} holds no state dict.")
-    return found.get("model", found)
+    tensors = clip.torch_file(path, node)
+    require(isinstance(tensors, dict), f"{node}: {path.name} holds no state dict.")
+    return tensors.get("model", tensors)
 
 
 def coco_names() -> dict[str, int]:

@@ -8,7 +8,7 @@ import torch
 from ...training import optimizers
 from ...training.checks import require
 from ...training.config import check_resume
-from .. import architectures, folders, model_copy
+from .. import architectures, folders, model_copy, names
 from ..loading import loras, merging
 from ..sockets import Model
 from . import export, layers, memory, patches
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 def check(job: Job) -> Need:
     """Refuse what cannot work, and say what to do; else what the run will need."""
-    export.target(job)
+    name(job)
     sockets(job)
     network(job)
     patches.check(job)
@@ -29,18 +29,32 @@ def check(job: Job) -> Need:
     if job.start:
         start(job)
     resumed(job)
+    export.target(job)
     need = memory.of(job)
     log.info("%s: %s", job.run_name, need.text().replace("\n", "; "))
     fits(job, need)
     return need
 
 
+def name(job: Job) -> None:
+    """Refuse a run's name that is no file's, or that is another run's when it shall not go on."""
+    names.plain_name(job.run_name, f"{NODE}: run_name")
+    require(
+        job.resume or job.folder.read_config() is None,
+        f"{NODE}: a run named {job.run_name!r} exists. Turn resume on to go on with it, or choose another name.",
+    )
+
+
 def sockets(job: Job) -> None:
-    """Refuse a run without the inputs that it needs, or with a start that is not there."""
+    """Refuse a run without the inputs or the average that it needs, or with a start that is not there."""
     require(job.clip is not None, f"{NODE}: no text encoder came with the model. Connect a CLIP loader.")
     require(
         job.vae is not None or not job.method.on_images,
         f"{NODE}: rewards and masks look at pictures. Connect the vae input.",
+    )
+    require(
+        not job.method.averages or job.config.ema_decay > 0,
+        f"{NODE}: the method's target is ema, but ema_decay is 0. Set it to 0.95-0.999.",
     )
     require(
         not job.start or folders.full_path("loras", job.start) is not None,
@@ -54,6 +68,11 @@ def network(job: Job) -> None:
         can_be_trained(job.model),
         f"{NODE}: the model is none of the kinds it can train: {', '.join(architectures.trained())}. Load one of "
         "these.",
+    )
+    base, pixels, spec = architectures.of(job.model).base, architectures.of(job.model).latents.pixels, job.spec
+    require(
+        not any(side % pixels for side in (spec.width, spec.height, spec.buckets)),
+        f"{NODE}: the data's sides are {spec.width} and {spec.height} pixels. {base} wants multiples of {pixels}.",
     )
     model_copy.refuse_quantised(job.model.model.diffusion_model, NODE)
     for role in job.roles:

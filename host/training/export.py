@@ -57,10 +57,10 @@ def target(job: Job) -> Path:
 def is_own(path: Path, job: Job) -> bool:
     """Whether an earlier part of this very run wrote a file: its recipe is one that the run could be resumed from."""
     try:
-        found = stream.read_header(path).metadata
-        recipe = plain_json.parse(found[families.METADATA_KEY])["recipe"]
+        header = stream.read_header(path).metadata
+        recipe = plain_json.parse(header[families.METADATA_KEY])["recipe"]
         check_resume(recipe, recipe_of(job), "The run")
-        return found["modelspec.title"] == job.run_name
+        return header["modelspec.title"] == job.run_name
     except (ValueError, KeyError, TypeError):
         return False
 

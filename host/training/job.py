@@ -31,6 +31,7 @@ class Job:
     preview_prompts: list[str]
     start: str = ""  # name of a LoRA in a loras folder that the student starts from
     start_model: Model | None = None  # a MODEL that a full-weight student starts from, instead of from the teacher
+    resume: bool = True  # go on with a run of this name; False: refuse when there is one
     resume_step: int = -1  # the saved step to go on from; -1: the newest
 
     @property

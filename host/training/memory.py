@@ -12,7 +12,7 @@ from pathlib import Path
 from comfy import model_management
 from torch import nn
 
-from ...training.adversarial import Discriminator
+from ...training.adversarial import ANGLES, Discriminator
 from ...training.roles import DISCRIMINATOR
 from ..sockets import Model
 from . import activations, layers
@@ -88,11 +88,13 @@ def weights_of_roles(job: Job, widths: list[int]) -> dict[str, int]:
     config, net = job.config, job.model.model.diffusion_model
     modules = dict(net.named_modules())
     whole = sum(p.numel() for p in net.parameters())
-    told = getattr(net, "context_dim", 0)
 
     def weights(role: str) -> int:
         if role == DISCRIMINATOR:
-            return sum(p.numel() for p in Discriminator(widths, 16 + told).parameters())
+            told = sum(
+                t.shape[-1] for t in activations.keywords(job).values() if t.ndim in (2, 3) and t.is_floating_point()
+            )
+            return sum(p.numel() for p in Discriminator(widths, ANGLES + told).parameters())
         if not job.trains_lora and (role != "critic" or config.train != "full"):
             return whole
         own = job.training(role)

@@ -117,7 +117,8 @@ def take_guidance(net: nn.Module, name: str, baked: bool) -> Tensor | None:
 
 def embed_guidance(net: nn.Module, name: str, denoise: Callable, usual: float, projection: Tensor | None) -> Callable:
     """Give the network LCM's guidance embedding, from the start's own projection or zero; returns its denoise."""
-    net.time_embedding = embedding = GuidanceEmbedding(net.get_submodule(name), denoise, usual)
+    with torch.random.fork_rng(devices=[]):  # a new layer draws random numbers, though these begin as zeros
+        net.time_embedding = embedding = GuidanceEmbedding(net.get_submodule(name), denoise, usual)
     if projection is not None:
         width = projection.shape[1]
         require(width == WIDTH, f"{NODE}: start_model's guidance embedding is {width} wide, not {WIDTH} as LCM's.")

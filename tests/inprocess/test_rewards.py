@@ -7,7 +7,7 @@ pytest.importorskip("comfy", reason="the embedded host is not installed here")
 
 from fewstep.tests.helpers.in_process import PROMPTS, short_lora
 from fewstep.tests.helpers.lora_runs import METHODS, run
-from fewstep.training.on_pictures import with_feedback
+from fewstep.training.on_images import with_feedback
 from fewstep.training.options import FeedbackOptions
 from fewstep.training.rewards import head_layers, prepare
 from safetensors.torch import save_file

@@ -34,7 +34,11 @@ def test_json_nested_without_end(text):
         ("sigmas", {"2": [0.5, 1.0, 0.0]}),
         ("timesteps", {"2": [499, 999]}),
         ("timesteps", {"2": [1000, 499]}),
-        ("timesteps", {"3": [999, 499]}),
+        ("timesteps", {"two": [999, 499]}),
+        ("second", [0.0, 1.0]),
+        ("samplers", "lcm"),
+        ("strengths", [1.0, 0.5]),
+        ("shift", float("nan")),
         ("timesteps", [999]),
         ("steps", [4, 1]),
         ("steps", "1-4"),
@@ -43,7 +47,7 @@ def test_json_nested_without_end(text):
         ("eta", -2),
         ("family", None),
         ("family", "x" * 5000),
-        ("best_steps", True),
+        ("steps", [True, 4]),
     ],
 )
 def test_settings_that_no_sampler_should_see(field, value):
@@ -51,6 +55,16 @@ def test_settings_that_no_sampler_should_see(field, value):
     with pytest.raises(ValueError, match=f"metadata is damaged \\(its {field} is"):
         families.from_metadata({families.METADATA_KEY: text})
     assert families.from_metadata({families.METADATA_KEY: json.dumps({"sampling": SAMPLING})})
+
+
+def test_what_the_tables_of_families_hold_can_be_written_and_read():
+    from fewstep.weights.families.settings import as_dict
+
+    for row in families.ROWS:
+        for count in row.counts or (1, 4):
+            made = row.make(count)
+            text = json.dumps({"sampling": as_dict(made)})
+            assert families.from_metadata({families.METADATA_KEY: text}) == made
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ THIRD_PARTY = {
 STANDARD = set(sys.stdlib_module_names)
 FILES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
-HOST_OWNS = {"aiohttp", "torch", "torchvision", "numpy", "transformers", "tokenizers", "PIL"}
+HOST_OWNS = {"torch", "torchvision", "numpy", "transformers", "tokenizers", "PIL", "aiohttp"}
 # A choice of the user asks for these, and a sentence names them where they lack.
 OPTIONAL = {"bitsandbytes", "efficientnet_lite_pytorch", "onnx2torch", "ImageReward"}
 CODE = [
