@@ -55,6 +55,12 @@ STAGES = {
         start="pairs",
         title="fewstep-tiny-sd-dmd-1-step",
     ),
+    "two-step-dmd": Stage(
+        dmd((BELOW, 200), regression_weight=0.5),
+        {"steps": 90, "ema_decay": 0.95},
+        start="one-step-dmd",
+        title="fewstep-tiny-sd-dmd-2-steps",
+    ),
     "tscd": Stage(
         methods.tscd(TSCDOptions(phase_steps=(120, 120, 120, 240), consistency=consistency())),
         {"steps": 600, "learning_rate": 1e-3, **COSINE},
