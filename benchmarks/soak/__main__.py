@@ -17,7 +17,7 @@ from random import Random
 
 from fewstep.benchmarks.soak import verdict
 from fewstep.benchmarks.soak.targets import TARGETS, Places
-from fewstep.host import folders, headless
+from fewstep.host import headless
 
 SECONDS, MEGABYTES = 5.0, 1000
 
@@ -25,6 +25,8 @@ SECONDS, MEGABYTES = 5.0, 1000
 def places(folder: Path) -> Places:
     """The host started in a folder of its own, with the tiny base."""
     headless.start(workdir=folder)
+    from fewstep.host import folders  # the host's folders are those of its first import
+
     paths = folders.folder_paths
     loras, source, target = (folder / name for name in ("loras", "input", "output"))
     for path in (loras, source, target):

@@ -91,9 +91,8 @@ def weights_of_roles(job: Job, widths: list[int]) -> dict[str, int]:
 
     def weights(role: str) -> int:
         if role == DISCRIMINATOR:
-            told = sum(
-                t.shape[-1] for t in activations.keywords(job).values() if t.ndim in (2, 3) and t.is_floating_point()
-            )
+            conds = activations.keywords(job).values()
+            told = sum(cond.shape[-1] for cond in conds if cond.ndim in (2, 3) and cond.is_floating_point())
             return sum(p.numel() for p in Discriminator(widths, ANGLES + told).parameters())
         if not job.trains_lora and (role != "critic" or config.train != "full"):
             return whole

@@ -118,3 +118,10 @@ def test_a_lora_with_more_keys_than_any_file_has_is_refused_at_once(tmp_path, mo
     monkeypatch.setattr(loras, "path_of", lambda name, node: tmp_path / name)
     with pytest.raises(ValueError, match="FewStepLoadLora: .*100,000 tensors"):
         loras.read("a.safetensors", "FewStepLoadLora")
+
+
+def test_a_report_of_a_run_whose_settings_and_steps_lack_what_ours_have():
+    from fewstep.nodes import runs
+
+    text = runs.described("x", {"steps": [1] * 999}, [{"step": 3, "critic_loss": 1.0}], [], ["a note"])
+    assert "x: unknown, step 3 of [1, 1" in text and text.endswith("a note") and len(text) < 400

@@ -117,12 +117,12 @@ def test_a_cancelled_run_is_saved_and_goes_on_as_if_it_had_not_stopped(name, tra
 
     monkeypatch.setattr(run, "throw_if_cancelled", press_in_step_3)
     with pytest.raises(BaseException) as stopped:
-        run(tiny, tmp_path / "cut", make(), **settings)
+        trained(tiny, tmp_path / "cut", make(), **settings)
     assert type(stopped.value).__name__ == "InterruptProcessingException"
     assert asked.count(2) == 2 and [file.name for file in folder.states()] == ["state-2.safetensors"]
     assert not list((tmp_path / "cut").glob("networks/*/*"))
     monkeypatch.undo()
-    again, _ = run(tiny, tmp_path / "cut", make(), **settings)
+    again, _ = trained(tiny, tmp_path / "cut", make(), **settings)
     assert all(torch.equal(tensor, again.tensors[key]) for key, tensor in whole.tensors.items())
     assert [record["step"] for record in folder.metrics()] == [1, 2, 3, 4]
 
