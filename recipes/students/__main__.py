@@ -4,12 +4,13 @@ A stage that was stopped goes on where it was; one that is done is not trained a
 """
 
 import argparse
+import json
 import os
 from pathlib import Path
 
 import torch
 
-from ...weights import io
+from ...weights import families, io
 from .table import GUIDANCE, STAGES, Stage
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,7 +66,12 @@ def publish(stage: Stage, file: Path, out: Path) -> None:
     """Write the stage's LoRA in fp16 under its shipped name; how it is sampled and was made stands in its metadata."""
     tensors, metadata = io.load(file)
     half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
-    io.save(half, out / f"{stage.title}.safetensors", {**metadata, "modelspec.title": stage.title})
+    recipe = json.loads(metadata[families.METADATA_KEY])
+    sampling = recipe["sampling"]
+    sampling["timesteps"] |= {str(count): list(own) for count, own in stage.timesteps.items()}
+    sampling["steps"] = [sampling["steps"][0], max([sampling["steps"][1], *stage.timesteps])]
+    about = {"modelspec.title": stage.title, families.METADATA_KEY: json.dumps(recipe)}
+    io.save(half, out / f"{stage.title}.safetensors", {**metadata, **about})
 
 
 def main() -> None:
