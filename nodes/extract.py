@@ -23,11 +23,16 @@ class FewStepExtractLora:
         "LoRA carries the model's sampler, sigmas and cfg: FewStep Load LoRA knows it, and FewStep Distill can start "
         "from it."
     )
+    SEARCH_ALIASES = ["extract lora", "turbo as lora", "svd", "distilled lora", "model difference"]
     CATEGORY = "FewStep/merging"
     FUNCTION = "extract"
     OUTPUT_NODE = True
     RETURN_TYPES = ("STRING", "STRING")
     RETURN_NAMES = ("lora_name", "report")
+    OUTPUT_TOOLTIPS = (
+        "The LoRA's file, for FewStep Load LoRA or start_file of FewStep Distill.",
+        "Modules, rank, relative error, and what was left out.",
+    )
 
     @classmethod
     def INPUT_TYPES(cls):
