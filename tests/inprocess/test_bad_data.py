@@ -87,9 +87,11 @@ def test_a_picture_of_too_many_pixels_is_refused_by_its_header(side, name, place
 
 def test_only_the_offered_formats_are_decoded(place):
     """PostScript under a picture's name would start a program."""
-    (place / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
-    with pytest.raises(ValueError, match="a.png cannot be read as a picture"):
-        look(build())
+    for name in ("a.png", "good.mask.png"):
+        (place / name).write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+        with pytest.raises(ValueError, match=f"{name} cannot be read as a picture .it is no PNG, JPEG, WEBP or BMP"):
+            look(build())
+        (place / name).unlink()
 
 
 def test_a_caption_as_large_as_a_disk_is_refused(place):
