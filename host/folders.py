@@ -97,7 +97,12 @@ def readable(name: str, what: str) -> Path:
     """A file or folder of the user's data, by its name in the input folder or its whole path in an allowed one."""
     for root in roots():
         with suppress(user_names.Outside):
-            return user_names.inside(root, name, what)
+            path = user_names.inside(root, name, what)
+            if path.exists() or root == roots()[0]:
+                return path
+    linked = (input_folder() / name).resolve()  # a link out of the input folder, into an allowed one
+    if any(linked.is_relative_to(root) for root in roots()[1:]):
+        return linked
     raise ValueError(
         f"{what} {user_names.shown(name)} leads out of the host's input folder. Put it there, or start the host with "
         f"the environment variable {ALLOWED} naming its folder."
@@ -106,8 +111,11 @@ def readable(name: str, what: str) -> Path:
 
 def files_of(folder: Path) -> list[Path]:
     """Its ordinary files by name. Links are followed only inside the folders of `roots`; pipes and devices are none."""
-    with os.scandir(folder) as entries:
-        found = [Path(one.path) for one in entries if one.is_file(follow_symlinks=False) or one.is_symlink()]
+    try:
+        with os.scandir(folder) as entries:
+            found = [Path(one.path) for one in entries if one.is_file(follow_symlinks=False) or one.is_symlink()]
+    except OSError as error:
+        raise ValueError(f"the folder {folder.name} cannot be looked through ({error.strerror}).") from error
     return sorted(path for path in found if is_readable(path))
 
 

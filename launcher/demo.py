@@ -23,6 +23,7 @@ STUDENT_GRAPH = WORKFLOWS / "text_to_image_4_steps.json"
 SAMPLERS = ("KSampler", "SamplerCustom")
 TINY = "fewstep-tiny-sd.safetensors"
 TINY_LORA = "fewstep-tiny-sd-lcm-lora.safetensors"
+TINY_ONE_STEP = "fewstep-tiny-sd-dmd.safetensors"
 TINY_PROMPTS = (
     "red apple, 3d style",
     "robot, flat style, on a blue background",
@@ -49,7 +50,11 @@ class Column:
     steps: int
     passes: int
     values: dict = field(default_factory=dict)  # for the stock KSampler; none for the student
-    ours: bool = False
+    lora: str = ""  # the student's file, as the host lists it
+
+    @property
+    def ours(self) -> bool:
+        return bool(self.lora)
 
     def heading(self, seconds: float) -> Heading:
         """Return what stands above the column."""
@@ -69,13 +74,17 @@ class Result:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is sampled: files (as the host lists them), prompts, pixels a side, guidance of the base."""
+    """What is sampled: files (as the host lists them), prompts, pixels a side, guidance of the base.
+
+    one_step: a student that is better at one and two steps, where there is one.
+    """
 
     checkpoint: str
     lora: str
     prompts: tuple[str, ...]
     size: int
     cfg: float
+    one_step: str = ""
 
 
 def demo(args: argparse.Namespace) -> None:
@@ -109,7 +118,7 @@ def read_subject(args: argparse.Namespace) -> Subject:
             raise FileNotFoundError(f"demo: there is no file {file}.")
     prompts = read_prompts(args.prompts) if args.prompts else PROMPTS if args.checkpoint else TINY_PROMPTS
     if not args.checkpoint:
-        return Subject(TINY, TINY_LORA, prompts, args.size or 96, args.cfg or 2.0)
+        return Subject(TINY, TINY_LORA, prompts, args.size or 96, args.cfg or 2.0, TINY_ONE_STEP)
     lora = Path(args.lora).name if args.lora else ""
     size = args.size or (1024 if is_sdxl(Path(args.checkpoint)) else 512)
     return Subject(Path(args.checkpoint).name, lora, prompts, size, args.cfg or 7.0)
@@ -142,8 +151,15 @@ def all_columns(subject: Subject) -> list[Column]:
         Column("base, 4 steps", 4, 8, fast),
         Column("base, 4 steps, no CFG", 4, 4, best_at_4),
     ]
-    word = {1: "step"}
-    return base + [Column(f"LCM-LoRA, {n} {word.get(n, 'steps')}", n, n, ours=True) for n in (1, 2, 4, 8)]
+    if not subject.lora:
+        return base
+    few = [Column(f"DMD, {named(n)}", n, n, lora=subject.one_step) for n in (1, 2) if subject.one_step]
+    counts = (4, 8) if few else (1, 2, 4, 8)
+    return base + few + [Column(f"LCM-LoRA, {named(n)}", n, n, lora=subject.lora) for n in counts]
+
+
+def named(steps: int) -> str:
+    return "1 step" if steps == 1 else f"{steps} steps"
 
 
 def available(client: Client, subject: Subject) -> list[Column]:
@@ -181,7 +197,7 @@ def graph(column: Column, subject: Subject, prompt: str, seed: int, steps: int |
     steps = steps or column.steps
     plan = workflow.with_inputs(plan, sampler, {name: seed, **column.values})
     if column.ours:
-        return workflow.patched(plan, "FewStepLoadLora", lora_name=subject.lora, steps=steps)
+        return workflow.patched(plan, "FewStepLoadLora", lora_name=column.lora, steps=steps)
     return workflow.with_inputs(plan, sampler, {"steps": steps})
 
 

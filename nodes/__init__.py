@@ -7,6 +7,7 @@ from . import (
     check_workflow,
     data,
     diversity,
+    extract,
     guidance,
     load,
     load_model,
@@ -33,6 +34,7 @@ stock_lists.register()
 routes.register()
 
 THEMES = (sample, schedule, guidance, two_models, diversity, load, load_model, check_workflow, merge, merge_models)
-THEMES += (sweep, sheets, data, train, methods, methods_matching, methods_on_images, rewards, reward_networks, runs)
+THEMES += (extract, sweep, sheets, data, train)
+THEMES += (methods, methods_matching, methods_on_images, rewards, reward_networks, runs)
 NODE_CLASS_MAPPINGS = {node.__name__: wrapper.wrapped(node) for theme in THEMES for node in theme.NODES}
 NODE_DISPLAY_NAME_MAPPINGS = {name: node.TITLE for name, node in NODE_CLASS_MAPPINGS.items()}

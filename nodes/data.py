@@ -57,7 +57,7 @@ class FewStepPrompts:
 
 def prompt_file(file: str, column: str) -> PromptFile:
     path = folders.prompt_files().get(file)
-    require(path is not None, f"{file!r} is not in the input folder any more. Refresh the list.")
+    require(path is not None, f"{file[:80]!r} is not in the input folder any more. Refresh the list.")
     return PromptFile(path, column)
 
 

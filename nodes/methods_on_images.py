@@ -38,7 +38,7 @@ class FewStepMethodFeedback:
         reward = socket(REWARD, "The score to raise. Never rate the result by the same one.")
         return inputs({**widgets, "alone": alone}, method=BESIDES, reward=reward)
 
-    def build(self, method, reward, alone, **options):
+    def build(self, method, reward, alone=False, **options):
         options = chosen(FeedbackOptions(), **options)
         require(options.weight > 0, "weight 0 would do nothing. Disconnect it.")
         return (with_feedback(method, options, reward, alone),)

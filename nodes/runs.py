@@ -8,6 +8,7 @@ from . import report
 from .widgets import choice
 
 NO_RUN = "none"
+SETTINGS = ("method", "steps", "batch_size", "accumulate", "rank", "seed")  # that a report names
 
 
 def run_names() -> list[str]:
@@ -60,14 +61,15 @@ def folder_of(run: str) -> RunFolder:
 
 def described(run: str, config: dict, metrics: list[dict], states: list, notes: list[str]) -> str:
     losses = [record["loss"] for record in metrics if "loss" in record]
-    seconds = sum(record["seconds"] for record in metrics)
+    seconds = sum(record.get("seconds", 0.0) for record in metrics)
     saved = step_of(states[-1]) if states else 0
+    known = {key: str(config.get(key, "unknown"))[:60] for key in SETTINGS}
     return "\n".join(
         [
-            f"{run}: {config.get('method', 'unknown method')}, step {metrics[-1]['step']} of {config['steps']}",
+            "{}: {method}, step {} of {steps}".format(run, metrics[-1]["step"], **known),
             f"saved up to step {saved}; {seconds / len(metrics):.2f} s a step",
-            f"loss {losses[0]:.5f} -> {report.smooth(losses)[-1]:.5f} (running mean)",
-            f"batch {config['batch_size']} x {config['accumulate']}, rank {config['rank']}, seed {config['seed']}",
+            *([f"loss {losses[0]:.5f} -> {report.smooth(losses)[-1]:.5f} (running mean)"] if losses else []),
+            "batch {batch_size} x {accumulate}, rank {rank}, seed {seed}".format(**known),
             *notes,
         ]
     )

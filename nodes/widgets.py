@@ -132,9 +132,9 @@ def one_number(text: str, name: str) -> float:
         raise ValueError(f"{name} must be a number or {AUTO}, got {text!r}.") from error
 
 
-def numbers(text: str, kind: type, name: str) -> tuple:
-    """ "8, 4, 2, 1" -> (8, 4, 2, 1)."""
+def numbers(text: str | float, kind: type, name: str) -> tuple:
+    """ "8, 4, 2, 1" -> (8, 4, 2, 1); a graph may give one as a number."""
     try:
-        return tuple(kind(part) for part in text.replace(",", " ").split())
+        return tuple(kind(part) for part in str(text).replace(",", " ").split())
     except ValueError as error:
         raise ValueError(f"{name} must be numbers with commas between them, got {text!r}.") from error

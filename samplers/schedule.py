@@ -169,10 +169,12 @@ def parse_timesteps(text: str) -> list[int]:
     try:
         timesteps = [int(part) for part in text.replace(",", " ").split()]
     except ValueError as error:
-        raise ValueError(f"Explicit schedule: expected integers such as 999, 749, 499, 249, got {text!r}.") from error
+        raise ValueError(
+            f"Explicit schedule: expected integers such as 999, 749, 499, 249, got {text[:80]!r}."
+        ) from error
     falling = all(a > b for a, b in zip(timesteps, timesteps[1:]))
     if not timesteps or not falling or timesteps[0] >= TRAIN_TIMESTEPS or timesteps[-1] < 0:
-        raise ValueError(f"Explicit schedule: expected falling timesteps in 999..0, got {text!r}.")
+        raise ValueError(f"Explicit schedule: expected falling timesteps in 999..0, got {text[:80]!r}.")
     return timesteps
 
 

@@ -57,6 +57,9 @@ class Discriminator(nn.Module):
         return [head(f, told).flatten(1) for head, f in zip(self.heads, features, strict=True)]
 
 
+ANGLES = 16  # sin and cos at eight frequencies of log sigma
+
+
 def conditions(sigma: Tensor, cond: dict) -> Tensor:
     """What heads are told, [b, k]: sin and cos of log sigma at eight frequencies, and the prompt's mean embedding."""
     angles = sigma.float().clamp(min=1e-3).log()[:, None] * 2.0 ** torch.arange(-3, 5, device=sigma.device)

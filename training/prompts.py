@@ -1,6 +1,7 @@
 """Prompt lists of any length: the prompts of a file stay in the file, and only their places are in memory."""
 
 import csv
+import re
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -115,10 +116,10 @@ class PromptFile(Sequence):
         require(any(names), f"{self.node}: {self.path.name} has no first row with the names of its columns. Add one.")
         usual = [name for name in names if name.lower() in USUAL] or names
         found = column if column else usual[0] if len(usual) == 1 else None
-        problem = f"no column {column!r}" if column else "several columns"
+        problem = f"no column {column[:80]!r}" if column else "several columns"
         require(
             found in names,
-            f"{self.node}: {self.path.name} has {problem}. Write one of these into column: {', '.join(names)}.",
+            f"{self.node}: {self.path.name} has {problem}. Write one of these into column: {', '.join(names)[:300]}.",
         )
         self.cell = names.index(found)
 
@@ -140,15 +141,17 @@ def blocks(path: Path, node: str) -> Iterator[tuple[list[int], bytes]]:
 
 def block(path: Path, node: str, lines: list[bytes], place: int, first: int) -> tuple[list[int], bytes]:
     """Of one block: `place` in bytes and line number `first` are those of its first line."""
-    require(max(map(len, lines), default=0) <= LONGEST, too_long(path, node, first))
+    require(max(map(len, lines), default=0) < LONGEST, too_long(path, node, first))
     try:
-        texts = b"\n".join(lines).removeprefix(MARK).decode("utf-8").split("\n")
+        text = b"\n".join(lines).decode("utf-8")
     except UnicodeDecodeError as error:
         number = first + error.object.count(b"\n", 0, error.start)
         raise ValueError(
             f"{node}: {path.name} is not UTF-8 text (line {number}: {error.reason}). Save it as UTF-8."
         ) from error
-    starts, texts = accumulate((len(one) + 1 for one in lines), initial=place), list(map(str.strip, texts))
+    if "\ufeff" in text:  # the mark before a line, as `lines` takes it away
+        text = re.sub(r"(^|\n)\ufeff", r"\1", text)
+    starts, texts = accumulate((len(one) + 1 for one in lines), initial=place), list(map(str.strip, text.split("\n")))
     kept = list(compress(starts, texts))
     return kept, "".join(f"{text}\0" for text in texts if text).encode()
 

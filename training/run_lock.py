@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from ..weights import io
+
 NAME = "lock"
 BEHIND = 1 << 20  # Windows locks bytes: one far behind the text, which others may read
 log = logging.getLogger(__name__)
@@ -25,8 +27,7 @@ class Held(ValueError):
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """The run is this process's alone. Raises Held, with who has it, when it is another's."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / NAME, "a+b") as file:
+    with opened(folder) as file:
         if not taken(file):
             raise Held(
                 f"The run {folder.name!r} is being trained by {owner(file)}. Wait until it ends or stop it there, or "
@@ -39,6 +40,15 @@ def held(folder: Path) -> Iterator[None]:
             yield
         finally:
             file.truncate(0)
+
+
+def opened(folder: Path) -> BinaryIO:
+    """The lock's file. Raises OSError with a sentence when the disk refuses."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return open(folder / NAME, "a+b")  # noqa: SIM115 (closed by held)
+    except OSError as error:
+        raise io.unwritten(folder / NAME, error) from error
 
 
 def taken(file: BinaryIO) -> bool:

@@ -117,8 +117,11 @@ class RunFolder:
             self.note(f"Went back to step {step}; the states after it are kept in {SET_ASIDE}/.")
 
     def set_aside(self, file: Path) -> None:
-        (self.path / SET_ASIDE).mkdir(exist_ok=True)
-        os.replace(file, self.path / SET_ASIDE / file.name)
+        try:
+            (self.path / SET_ASIDE).mkdir(exist_ok=True)
+            os.replace(file, self.path / SET_ASIDE / file.name)
+        except OSError as error:
+            raise io.unwritten(self.path / SET_ASIDE / file.name, error) from error
 
     def best_error(self) -> float:
         """The held-out error of the best state so far; infinite when there is none."""

@@ -143,8 +143,9 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def unopened(error: OSError) -> str:
     """Why the system does not open a file that may well be whole, and what to do."""
+    why = error.strerror or str(error).split(': "')[0]  # without the way to the file: workflows show it
     return (
-        f"cannot be opened ({error}). Check that it is there and that nothing else holds it; on Windows, error 1455 "
+        f"cannot be opened ({why}). Check that it is there and that nothing else holds it; on Windows, error 1455 "
         "wants a larger paging file."
     )
 
@@ -155,7 +156,8 @@ def load_tensor(path: str | os.PathLike, name: str) -> Tensor:
         with safe_open(str(path), framework="pt", device="cpu") as file:
             return file.get_tensor(name).clone()
     except (SafetensorError, OSError) as error:
-        raise ValueError(f'"{Path(path).name}" has no tensor {name} that can be read ({error}). Delete it.') from error
+        why = str(error).split(': "')[0]
+        raise ValueError(f'"{Path(path).name}" has no tensor {name} that can be read ({why}). Delete it.') from error
 
 
 def names(path: str | os.PathLike) -> list[str]:

@@ -89,7 +89,7 @@ def read_header(path: Path) -> Header:
         entries = {name: stored(name, entry, 8 + length, size) for name, entry in found.items()}
     except (struct.error, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f'"{path.name}" cannot be read as a safetensors file ({error}). Get the file again.'
+            f'"{path.name}" cannot be read as a safetensors file ({str(error)[:200]}). Get the file again.'
         ) from error
     return Header(path, entries, metadata)
 

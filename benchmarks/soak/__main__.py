@@ -17,7 +17,7 @@ from random import Random
 
 from fewstep.benchmarks.soak import verdict
 from fewstep.benchmarks.soak.targets import TARGETS, Places
-from fewstep.host import folders, headless
+from fewstep.host import headless
 
 SECONDS, MEGABYTES = 5.0, 1000
 
@@ -25,11 +25,13 @@ SECONDS, MEGABYTES = 5.0, 1000
 def places(folder: Path) -> Places:
     """The host started in a folder of its own, with the tiny base."""
     headless.start(workdir=folder)
+    from fewstep.host import folders  # the host's folders are those of its first import
+
     paths = folders.folder_paths
     loras, source, target = (folder / name for name in ("loras", "input", "output"))
     for path in (loras, source, target):
         path.mkdir(parents=True, exist_ok=True)
-    paths.folder_names_and_paths["loras"] = ([str(loras)], {".safetensors"})
+    paths.add_model_folder_path("loras", str(loras))
     paths.set_input_directory(str(source))
     paths.set_output_directory(str(target))
     model = headless.load_checkpoint(folders.ASSETS / "checkpoints" / "fewstep-tiny-sd.safetensors")[0]

@@ -122,8 +122,8 @@ def prompts(rng, places: Places) -> None:
 
 
 def odd_place(rng, path: Path, data: bytes) -> None:
-    """The file; one time in ten a folder, a pipe, a dangling link or a link out of the folder in its place."""
-    kind = rng.randint(0, 39)
+    """The file; now and then a folder, a pipe, a dangling link or a link out of the folder in its place."""
+    kind = rng.randint(0, 79)
     if kind == 0:
         path.mkdir()
     elif kind == 1:
@@ -137,8 +137,16 @@ def odd_place(rng, path: Path, data: bytes) -> None:
 def picture(rng, kind: str) -> bytes:
     buffer = io.BytesIO()
     mode = rng.choice(("RGB", "L", "P", "RGBA", "1") if kind == "png" else ("RGB",))
-    side = rng.choice((1, 8, 16, 40))
-    Image.new(mode, (side, rng.choice((1, 8, 16, 40)))).save(buffer, {"jpg": "jpeg"}.get(kind, kind))
+    size = rng.choice(((16, 16), (16, 16), (1, 40), (40, 8)))
+    Image.new(mode, size).save(buffer, {"jpg": "jpeg"}.get(kind, kind))
+    return buffer.getvalue()
+
+
+def mask() -> bytes:
+    """One thing, on a picture of 16 x 16 pixels."""
+    buffer, grey = io.BytesIO(), Image.new("L", (16, 16))
+    grey.putpixel((3, 3), 1)
+    grey.save(buffer, "png")
     return buffer.getvalue()
 
 
@@ -150,8 +158,8 @@ def pictures(rng, places: Places) -> None:
     (folder / "good.png").write_bytes(picture(rng, "png"))
     for name in ("a.png", "b.jpg", "c.webp", "d.bmp", "a.txt", "a.mask.png", "a.mask.txt"):
         kind = name.rpartition(".")[2]
-        whole = b"a caption" if kind == "txt" else picture(rng, kind)
-        odd_place(rng, folder / name, whole if rng.randint(0, 1) else mutate.bad_bytes(rng, whole))
+        whole = {"a.txt": b"a caption", "a.mask.txt": b"robot", "a.mask.png": mask()}.get(name) or picture(rng, kind)
+        odd_place(rng, folder / name, mutate.bad_bytes(rng, whole) if rng.randint(0, 5) == 0 else whole)
     spec = data.FewStepDataset().build("pictures", 64, 64, 4, 2, 2.0, buckets=rng.choice((0, 8, 64)))[0]
     fits = images.fits_of(spec.pictures, images.bucket_sizes(64, 64, spec.buckets))
     read_mask = masks.reader(spec.pictures.files)

@@ -22,9 +22,10 @@ def of(call: Callable[[], None], private: str = "") -> str:
 
 def fault(error: Exception, private: str) -> str:
     """A sentence is raised by a line of the pack itself, not too long, and shows no folder of the machine."""
-    place = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-    said = str(error)
-    if not place.is_relative_to(ROOT) or place.relative_to(ROOT).parts[0] in TESTS or type(error) is UnicodeError:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place, said = Path(last.filename), str(error)
+    ours = place.is_relative_to(ROOT) and place.relative_to(ROOT).parts[0] not in TESTS
+    if not ours or "raise" not in (last.line or ""):  # int("x") in a line of ours is no sentence
         return described(error)
     if len(said) > LONGEST:
         return f"a sentence of {len(said)} letters: {said[:80]}"

@@ -62,7 +62,7 @@ def opened(path: Path, whole: bool = False) -> Image.Image:
             picture.load()
         return picture
     except files.UNREADABLE as error:
-        raise ValueError(f"FewStepDataset: {path.name} cannot be read as a picture ({error}).") from error
+        raise ValueError(f"FewStepDataset: {path.name} cannot be read as a picture ({files.said(error)}).") from error
 
 
 def upright(path: Path) -> Image.Image:
@@ -71,7 +71,9 @@ def upright(path: Path) -> Image.Image:
         try:
             return ImageOps.exif_transpose(found).copy()
         except files.UNREADABLE as error:
-            raise ValueError(f"FewStepDataset: {path.name} cannot be read as a picture ({error}).") from error
+            raise ValueError(
+                f"FewStepDataset: {path.name} cannot be read as a picture ({files.said(error)})."
+            ) from error
 
 
 def instances(pictures: list[Path], check: Callable[[], None], index: int, height: int, width: int) -> Instances:

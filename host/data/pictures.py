@@ -16,12 +16,20 @@ UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.De
 
 def opened(file: Path | BinaryIO) -> Image.Image:
     """The picture with its header read. Raises what UNREADABLE lists."""
-    picture = Image.open(file, formats=FORMATS)
+    try:
+        picture = Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError as error:  # which names the whole way to the file
+        raise ValueError(f"it is no {', '.join(FORMATS[:-1])} or {FORMATS[-1]}") from error
     width, height = picture.size
     if width * height > LARGEST:
         picture.close()
         raise ValueError(f"it has {width} x {height} pixels, more than {LARGEST:,}: make it smaller")
     return picture
+
+
+def said(error: Exception) -> str:
+    """What went wrong, without the way to the file that the system adds: workflows show it."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 def read_limited(path: Path, most: int) -> bytes:

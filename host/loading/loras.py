@@ -55,7 +55,7 @@ def path_of(name: str, node: str) -> str:
     """The path of a listed .safetensors file. Errors name the node."""
     path = folders.full_path("loras", name)
     if path is None:
-        raise ValueError(f'{node}: "{name}" is in no loras folder. Refresh the list, or check the name.')
+        raise ValueError(f'{node}: "{name[:80]}" is in no loras folder. Refresh the list, or check the name.')
     if not str(path).lower().endswith(".safetensors"):
         raise ValueError(f'{node}: "{name}" is not a .safetensors file, and other kinds can carry code. Convert it.')
     return path

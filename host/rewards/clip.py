@@ -99,7 +99,12 @@ def load_clip(path: Path, node: str):
             tokenizer = CLIPTokenizer.from_pretrained(tokens, local_files_only=True)
             return offloaded(network.eval().requires_grad_(False)), tokenizer
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ValueError(f"{node}: {path.name} is no CLIP model that can be read ({error}).") from error
+        raise ValueError(f"{node}: {path.name} is no CLIP model that can be read ({said(error, path)}).") from error
+
+
+def said(error: Exception, path: Path) -> str:
+    """What a library says, without the way to the file: workflows show it."""
+    return str(error).replace(str(path), path.name)
 
 
 def image_size(path: Path, node: str) -> int:
@@ -108,7 +113,7 @@ def image_size(path: Path, node: str) -> int:
     try:
         return CLIPConfig.from_pretrained(path, local_files_only=True).vision_config.image_size
     except (OSError, ValueError) as error:
-        raise ValueError(f"{node}: {path.name} is no CLIP model that can be read ({error}).") from error
+        raise ValueError(f"{node}: {path.name} is no CLIP model that can be read ({said(error, path)}).") from error
 
 
 def clip_similarity(name: str, node: str) -> ClipSimilarity:

@@ -12,7 +12,7 @@ from pathlib import Path
 from comfy import model_management
 from torch import nn
 
-from ...training.adversarial import Discriminator
+from ...training.adversarial import ANGLES, Discriminator
 from ...training.roles import DISCRIMINATOR
 from ..sockets import Model
 from . import activations, layers
@@ -88,12 +88,13 @@ def weights_of_roles(job: Job, widths: list[int]) -> dict[str, int]:
     config, net = job.config, job.model.model.diffusion_model
     modules = dict(net.named_modules())
     whole = sum(p.numel() for p in net.parameters())
-    told = getattr(net, "context_dim", 0)
 
     def weights(role: str) -> int:
         if role == DISCRIMINATOR:
+            conds = activations.keywords(job).values()
+            told = sum(cond.shape[-1] for cond in conds if cond.ndim in (2, 3) and cond.is_floating_point())
             with activations.META:  # no memory, and no random numbers drawn from the host's generator
-                return sum(p.numel() for p in Discriminator(widths, 16 + told).parameters())
+                return sum(p.numel() for p in Discriminator(widths, ANGLES + told).parameters())
         if not job.trains_lora and (role != "critic" or config.train != "full"):
             return whole
         own = job.training(role)

@@ -4,12 +4,13 @@ A stage that was stopped goes on where it was; one that is done is not trained a
 """
 
 import argparse
+import json
 import os
 from pathlib import Path
 
 import torch
 
-from ...weights import io
+from ...weights import families, io
 from .table import GUIDANCE, STAGES, Stage
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +35,7 @@ def train(name: str, folder: Path, loaded: tuple, limit: int | None) -> Path:
         return file_of(name, folder)
     if stage.start:
         train(stage.start, folder, loaded, limit)
-        share_latents(stage.start, name, folder)
+    share_latents(name, folder)
     settings = {**COMMON, **stage.settings}
     settings["steps"] = min(settings["steps"], limit or settings["steps"])
     spec = DataSpec(captions(), None, 96, 96, COUNT if limit is None else 64, TEACHER_STEPS, GUIDANCE)
@@ -46,11 +47,11 @@ def train(name: str, folder: Path, loaded: tuple, limit: int | None) -> Path:
     return file_of(name, folder)
 
 
-def share_latents(start: str, name: str, folder: Path) -> None:
-    """The latents that the first stage drew serve the next one: same base, prompts and seed."""
+def share_latents(name: str, folder: Path) -> None:
+    """The latents that one stage drew serve the others: same base, prompts and seed."""
     runs = folder / "output" / "fewstep_runs"
     (runs / name).mkdir(parents=True, exist_ok=True)
-    for file in (runs / start).glob("latents-*.safetensors"):
+    for file in runs.glob("*/latents-*.safetensors"):
         if not (runs / name / file.name).exists():
             os.link(file, runs / name / file.name)
 
@@ -65,7 +66,12 @@ def publish(stage: Stage, file: Path, out: Path) -> None:
     """Write the stage's LoRA in fp16 under its shipped name; how it is sampled and was made stands in its metadata."""
     tensors, metadata = io.load(file)
     half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
-    io.save(half, out / f"{stage.title}.safetensors", {**metadata, "modelspec.title": stage.title})
+    recipe = json.loads(metadata[families.METADATA_KEY])
+    sampling = recipe["sampling"]
+    sampling["timesteps"] |= {str(count): list(own) for count, own in stage.timesteps.items()}
+    sampling["steps"] = [sampling["steps"][0], max([sampling["steps"][1], *stage.timesteps])]
+    about = {"modelspec.title": stage.title, families.METADATA_KEY: json.dumps(recipe)}
+    io.save(half, out / f"{stage.title}.safetensors", {**metadata, **about})
 
 
 def main() -> None:

@@ -23,12 +23,13 @@ COSINE = {"decay": "cosine", "ema_decay": 0.98}
 @dataclass(frozen=True)
 class Stage:
     """start: the stage whose LoRA it begins from; title: of its file in assets/loras, "" where it is only a step on the
-    way; settings: of TrainConfig."""
+    way; settings: of TrainConfig; timesteps: lists for step counts that it was not trained for but is good at."""
 
     method: Method
     settings: dict = field(default_factory=dict)
     start: str = ""
     title: str = ""
+    timesteps: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 def dmd(timesteps: tuple[int, ...], regression_weight: float = 0.0, **score) -> Method:
@@ -53,7 +54,8 @@ STAGES = {
         dmd((BELOW,), regression_weight=0.5),
         {"steps": 80, "ema_decay": 0.95},
         start="pairs",
-        title="fewstep-tiny-sd-dmd-1-step",
+        title="fewstep-tiny-sd-dmd",
+        timesteps={2: (BELOW, 200)},
     ),
     "tscd": Stage(
         methods.tscd(TSCDOptions(phase_steps=(120, 120, 120, 240), consistency=consistency())),

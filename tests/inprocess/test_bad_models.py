@@ -49,8 +49,8 @@ FAULTS = {  # {what: (edit of the tiny base's tensors, part of the sentence)}
     ),
     "no tensors": (lambda tensors: {}, "holds no diffusion model"),
     "a LoRA": (lambda tensors: pair(), "holds no diffusion model"),
-    "a VAE alone": (vae_only, "holds no diffusion model"),
-    "an embedding": (lambda tensors: {"emb_params": torch.ones(2, 768)}, "holds no diffusion model"),
+    "a VAE alone": (vae_only, "is not known to this host, or is damaged"),
+    "an embedding": (lambda tensors: {"emb_params": torch.ones(2, 768)}, "is not known to this host, or is damaged"),
     "a ControlNet of diffusers": (
         diffusers_part("down_blocks.0.resnets.0.conv1.weight", "controlnet_cond_embedding.conv_in.weight"),
         "is a ControlNet",

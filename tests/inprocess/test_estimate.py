@@ -10,7 +10,7 @@ from fewstep.tests.helpers.estimates import job_of, really_kept
 from fewstep.tests.helpers.in_process import bits, short_lora
 from fewstep.tests.helpers.lora_runs import METHODS, run
 from fewstep.training import methods
-from fewstep.training.options import SwiftBrushOptions
+from fewstep.training.options import RoleOptions, SwiftBrushOptions
 from fewstep.training.state import RunFolder
 
 
@@ -42,7 +42,8 @@ def test_the_estimate_moves_with_the_settings(tiny):
     assert need(optimizer="adamw8bit").parts["moments"] * 4 == plain.parts["moments"]
     assert need(gradient_checkpointing=True).parts["activations"] < 0.5 * plain.parts["activations"]
     assert need(ema_decay=0.9).parts["roles"] == 2 * plain.parts["roles"]
-    swift = need(method=methods.swiftbrush(SwiftBrushOptions(student_every=1)))
+    as_student = RoleOptions()
+    swift = need(method=methods.swiftbrush(SwiftBrushOptions(critic=as_student)))
     assert swift.parts["moments"] == 2 * plain.parts["moments"] and swift.parts["gradients"] == plain.parts["gradients"]
     network = plain.parts["training copy"] // 4
     full = need(train="full").parts

@@ -115,7 +115,7 @@ def by_two(high, low, graph, method="lcm", boundary=3.0, cfg="1", latent=None, f
     from fewstep.nodes.two_models import FewStepTwoModelSampler
 
     whole = {"sigmas": sigmas_of(low), "first_cfg": 3.5, **more}
-    latent, report = FewStepTwoModelSampler().sample(
+    shown = FewStepTwoModelSampler().sample(
         high_model=high,
         low_model=low,
         positive=graph[1],
@@ -128,6 +128,7 @@ def by_two(high, low, graph, method="lcm", boundary=3.0, cfg="1", latent=None, f
         first_step=first_step,
         **whole,
     )
+    latent, report = shown["result"]
     return latent["samples"], report
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from fewstep.tests.helpers.full_runs import LCM, OTHERS, drawn, run, weights
+from fewstep.tests.helpers.full_runs import run as trained
 from fewstep.tests.helpers.in_process import PROMPTS, bits
 from fewstep.tests.helpers.lora_runs import METHODS
 from fewstep.tests.helpers.small_models import random_sdxl
@@ -104,7 +105,7 @@ def test_a_cancelled_run_is_saved_and_goes_on_as_if_it_had_not_stopped(name, tra
     from fewstep.training.state import RunFolder
 
     make, settings = {**OTHERS, **METHODS}[name], {"steps": 4, "train": train, "accumulate": 2}
-    whole, _ = run(tiny, tmp_path / "whole", make(), **settings)
+    whole, _ = trained(tiny, tmp_path / "whole", make(), **settings)
     folder, asked = RunFolder(tmp_path / "cut" / "output" / "fewstep_runs" / "full"), []
     real = run.throw_if_cancelled
 
@@ -116,12 +117,12 @@ def test_a_cancelled_run_is_saved_and_goes_on_as_if_it_had_not_stopped(name, tra
 
     monkeypatch.setattr(run, "throw_if_cancelled", press_in_step_3)
     with pytest.raises(BaseException) as stopped:
-        run(tiny, tmp_path / "cut", make(), **settings)
+        trained(tiny, tmp_path / "cut", make(), **settings)
     assert type(stopped.value).__name__ == "InterruptProcessingException"
     assert asked.count(2) == 2 and [file.name for file in folder.states()] == ["state-2.safetensors"]
     assert not list((tmp_path / "cut").glob("networks/*/*"))
     monkeypatch.undo()
-    again, _ = run(tiny, tmp_path / "cut", make(), **settings)
+    again, _ = trained(tiny, tmp_path / "cut", make(), **settings)
     assert all(torch.equal(tensor, again.tensors[key]) for key, tensor in whole.tensors.items())
     assert [record["step"] for record in folder.metrics()] == [1, 2, 3, 4]
 

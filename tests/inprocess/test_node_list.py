@@ -56,3 +56,24 @@ def test_distill_takes_its_defaults_from_the_settings_of_the_loop(nodes):
     same = {name: spec[1]["default"] for name, spec in widgets.items() if hasattr(config, name)}
     assert same.pop("precision") == "auto" and len(same) > 15
     assert same == {name: getattr(config, name) for name in same}
+
+
+def test_no_widget_of_a_training_changes_by_itself_after_a_run(nodes):
+    """Pages give `seed` and `noise_seed` a control that draws a new one, and a changed run cannot go on."""
+    specs = help_pages.specs_of(nodes["FewStepDistill"])
+    assert not {"seed", "noise_seed"} & specs.keys()
+    assert not [name for name, (_, more) in specs.items() if more.get("control_after_generate")]
+
+
+def test_prompts_that_were_just_added_to_a_graph_are_some(nodes):
+    node = nodes["FewStepPrompts"]
+    defaults = {name: more["default"] for name, (_, more) in help_pages.specs_of(node).items()}
+    _, count = node().build(**defaults)
+    assert count == 2
+
+
+def test_a_loader_begins_with_a_file_that_it_knows(nodes):
+    from fewstep.nodes.load import ours_first
+
+    assert ours_first(["a-style.safetensors", "lcm-lora-sdv1-5.safetensors"])[1]["default"].startswith("lcm-lora")
+    assert "default" not in ours_first(["a-style.safetensors"])[1]

@@ -1,5 +1,7 @@
 """A MODEL with the user's own LoRAs as a teacher: the student beside them, or task and speed as one LoRA."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from fewstep.tests.helpers.in_process import PROMPTS, short_lora
@@ -149,10 +151,10 @@ def test_a_lora_that_holds_the_task_is_no_start_on_the_task(runs, styled):
 
     with safe_open(runs[2] / "loras" / runs[1].name, "pt") as file:
         metadata = file.metadata()
-    job = Job(*styled, None, None, TrainConfig(), "again", [])
+    job = Job(*styled, None, None, TrainConfig(), "again", [], "mine.safetensors")
     with pytest.raises(ValueError, match='"mine.safetensors" is over the plain base and holds its task already'):
-        patches.check_start(job, metadata, "mine.safetensors")
-    patches.check_start(job, {}, "speed.safetensors")
+        patches.check_start(job, metadata)
+    patches.check_start(replace(job, start="speed.safetensors"), {})
 
 
 def test_another_style_of_the_same_form_is_another_teacher(tiny, styled):

@@ -293,7 +293,7 @@ TRAIN_ERRORS = [
     ({"node_4": {"skip": 30}}, "multiple of 20"),
     ({"node_4": {"guidance_min": 5.0}}, "min <= max"),
     ({"node_4": {"target": "ema"}, "node_5": {"ema_decay": 0.0}}, "ema_decay is 0"),
-    ({"node_5": {"run_name": ""}}, "run_name is empty"),
+    ({"node_5": {"run_name": ""}}, "run_name .. is empty"),
     ({"node_5": {"run_name": "../escape"}}, "has /, which no file may have"),
     ({"node_5": {"run_name": "lcm: 4 steps?"}}, "has : \\?, which no file may have"),
     ({"node_5": {"run_name": "here", "resume": False}}, "exists. Turn resume on"),

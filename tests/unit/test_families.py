@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import torch
 from fewstep.weights import families
 from fewstep.weights.families import flow, models, settings
 
@@ -99,16 +98,3 @@ def test_an_n_step_family_chosen_by_hand_warns_of_other_steps(module, row):
 
 def test_a_family_for_any_number_of_steps_takes_no_number_from_the_name():
     assert families.named("LCM-LoRA", 4, "some_2step_thing.safetensors") == families.named("LCM-LoRA", 4)
-
-
-def test_exact_sigmas_are_refused_where_they_do_not_belong():
-    pytest.importorskip("comfy", reason="the embedded host is not installed here")
-    from fewstep.host.loading import sampler
-    from fewstep.tests.helpers.fake_host import DiscreteSampling, FlowSampling
-
-    wan = families.named("Wan 2.1 lightx2v", 4)
-    assert torch.allclose(sampler.sigmas_of(FlowSampling(8.0), wan, 4)[1], torch.tensor(0.9375))
-    with pytest.raises(ValueError, match="exact sigmas for 4 steps"):
-        sampler.sigmas_of(FlowSampling(), wan, 5)
-    with pytest.raises(ValueError, match="is for a flow model"):
-        sampler.sigmas_of(DiscreteSampling(), wan, 4)

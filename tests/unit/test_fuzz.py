@@ -1,5 +1,7 @@
 """A short soak: mutated files and texts through what needs no host. `python run.py bench soak` is the long one."""
 
+import time
+
 import pytest
 import torch
 from fewstep.benchmarks.soak import mutate, verdict
@@ -13,7 +15,7 @@ from hypothesis import HealthCheck, given, settings  # noqa: E402 (after the lin
 from hypothesis import strategies as some  # noqa: E402
 
 QUICK = settings(
-    max_examples=150, deadline=5000, database=None, suppress_health_check=list(HealthCheck), derandomize=True
+    max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck), derandomize=True
 )
 SAMPLING = {"family": "x", "sampler": "lcm", "schedule": "lcm", "steps": [1, 4], "best_steps": 4, "cfg_range": [1, 1]}
 LORA = {"unet.a.to_k.lora_A.weight": torch.ones(4, 8), "unet.a.to_k.lora_B.weight": torch.ones(8, 4)}
@@ -21,7 +23,10 @@ WHOLE = save(LORA)
 
 
 def assert_works_or_says_why(call) -> None:
-    assert verdict.of(call) in ("worked", "sentence")
+    started = time.process_time()
+    found = verdict.of(call)
+    assert found in ("worked", "sentence"), found
+    assert time.process_time() - started < 5
 
 
 @QUICK
@@ -46,7 +51,12 @@ def test_metadata_of_ours_and_of_peft(rng):
 def test_prompt_files(tmp_path_factory, rng):
     path = tmp_path_factory.getbasetemp() / f"bad{rng.choice(('.txt', '.csv', '.tsv'))}"
     path.write_bytes(mutate.bad_bytes(rng, b'prompt,id\n"a ""blue"" robot, flat",1\n\xef\xbb\xbfa cup,2\n'))
-    assert_works_or_says_why(lambda: [*PromptFile(path), PromptFile(path)[0]])
+
+    def read():
+        found = PromptFile(path)
+        assert list(found) == [found[n] for n in range(len(found))]
+
+    assert_works_or_says_why(read)
 
 
 @QUICK

@@ -132,6 +132,9 @@ def test_the_tests_rooms_need_what_they_say(room):
         asking = [node for node in functions if node.name.startswith("test_") or node.decorator_list]
         asked = {arg.arg for node in asking for arg in node.args.args}
         starts = bool(asked & {"host", "client", "object_info"})
+        hosts = {module.split(".")[0] for _, module, _ in imports(file)} & {"comfy", "comfy_extras", "folder_paths"}
+        skips = re.search(r'importorskip\("comfy"', file.read_text(encoding="utf-8"))
+        assert room != "unit" or not hosts and not skips, f"{name(file)} needs a host: it belongs into tests/inprocess"
         assert starts == (room == "server"), f"{name(file)}: what starts a host lies in tests/server, and nothing else"
 
 

@@ -70,8 +70,8 @@ def k_sampler(graph: Graph, node: Node, world: World) -> Run:
     run = on_model(graph, node, world, Run(node.name, steps=get("steps"), cfg=get("cfg")))
     if node.kind == "FewStepKSampler":
         sampler = get("sampler_name") or get("method")  # as it is, and as older workflows have it
-        if sampler == "auto":  # what the file itself asks for
-            return replace(run, sampler="fewstep", ours=True)
+        if sampler == "auto":  # what the file itself asks for; a 0 leaves cfg to it too
+            return replace(run, sampler="fewstep", ours=True, cfg=run.cfg or None)
         schedule = "lcm" if sampler in ("lcm", "tcd") else "trailing"  # each method's own
         return replace(run, sampler=sampler, schedule=schedule, denoise=get("denoise"))
     run = replace(run, sampler=get("sampler_name"), schedule=get("scheduler"))
