@@ -141,13 +141,13 @@ def finish_in_fp32(net: nn.Module, model: Model) -> None:
 
 
 def precision_for(model: Model) -> str:
-    """What "auto" means: fp32 on a CPU; on a GPU fp16 for U-Nets, whose x0 multiplies rounding errors (in bf16 the
-    difference that consistency learns from keeps a cosine of 0.8 with fp32's, in fp16 0.99), bf16 for flow models."""
-    if model.load_device.type == "cpu":
+    """What "auto" means: fp32 without CUDA. There fp16 for U-Nets, whose x0 multiplies rounding errors (in bf16 the
+    difference that consistency learns from keeps a cosine of 0.8 with fp32's, in fp16 0.99); bf16 for flow models,
+    whose x0 multiplies none, and for models that are in bf16 already."""
+    if model.load_device.type != "cuda":
         return "fp32"
-    if is_flow(model.get_model_object("model_sampling")):
-        return "bf16"
-    return "fp16" if model.load_device.type == "cuda" else "fp32"
+    flow = is_flow(model.get_model_object("model_sampling"))
+    return "bf16" if flow or model.model.get_dtype() == torch.bfloat16 else "fp16"
 
 
 def copy_of(module: nn.Module) -> nn.Module:

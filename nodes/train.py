@@ -1,9 +1,8 @@
 """The node that trains."""
 
-import torch
-
 from ..host import folders
 from ..host.loading.sampler import attach
+from ..host.model_copy import precision_for
 from ..host.training import export, run
 from ..host.training.job import Job
 from ..training.checks import choices
@@ -153,13 +152,6 @@ class FewStepDistill:
         lora = result.tensors if config.train == "lora" else {}
         student = attach(export.student_model(job, result.tensors), export.settings(job))
         return (student, result.name, report.loss_image(result.metrics), text, lora, {"loss": losses})
-
-
-def precision_for(model) -> str:
-    """fp32 without CUDA; there fp16, whose difference of two near x0 is finer, or bf16 where the model is in bf16."""
-    if model.load_device.type != "cuda":
-        return "fp32"
-    return "bf16" if model.model.get_dtype() == torch.bfloat16 else "fp16"
 
 
 NODES = (FewStepDistill,)
