@@ -1,8 +1,10 @@
 """What a student is taught by on noise alone, its own or the teacher's: Imagine Flash, pairs, SwiftBrush, DMD; sums."""
 
+from ..host.rewards import encoders
 from ..training import methods
 from ..training.checks import require
 from ..training.method import total
+from ..training.on_images import with_perceptual
 from ..training.options import DMDOptions, PairsOptions, ReconstructionOptions, SwiftBrushOptions
 from .methods import DISCRIMINATOR, METHOD, TO_DISTILL
 from .widgets import GUIDANCE, SMALL, WEIGHT, choice, chosen, inputs, number, of, rate, socket, text, whole
@@ -68,11 +70,17 @@ class FewStepMethodPairs:
             huber_c=number(SMALL, "c of the Huber distance.", round=1e-6, advanced=True),
             teacher_steps=whole(50, "DDIM steps of the teacher where the data does not know its noises."),
             guidance=number(GUIDANCE, "cfg of the teacher there."),
+            perceptual=number(WEIGHT, "Weight of the decoded images' distance in features. Needs vae.", advanced=True),
+            features=choice("Whose features: a network in a Python package, named where it lacks.", advanced=True),
         )
         return inputs(widgets)
 
     def build(self, **options):
-        return (methods.pairs(chosen(PairsOptions(), **options)),)
+        own = chosen(PairsOptions(), **options)
+        method = methods.pairs(own)
+        if own.perceptual:
+            method = with_perceptual(method, own, encoders.feature_maps(own.features, self.TITLE))
+        return (method,)
 
 
 # What SwiftBrush and DMD have in common.

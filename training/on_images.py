@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from .feedback import feedback
 from .method import Method, Term, Together, Turn
-from .options import FeedbackOptions, PerceptionOptions
+from .options import FeedbackOptions, PairsOptions, PerceptionOptions
+from .pairs import perceptual
 from .perception import perception
 
 
@@ -43,6 +44,12 @@ def with_feedback(method: Method, options: FeedbackOptions, reward: Callable, al
 def with_perception(method: Method, options: PerceptionOptions, critic: Callable) -> Method:
     """A method whose student turns learn from the masks of its images too."""
     return replace(with_term(method, Term(OnImages(perception, critic), options, options.weight)), images=True)
+
+
+def with_perceptual(method: Method, options: PairsOptions, features: Callable) -> Method:
+    """A method of pairs whose student also nears the features of the teacher's decoded image."""
+    term = Term(OnImages(perceptual, features), options, options.perceptual)
+    return replace(method, on_images=(*method.on_images, term))
 
 
 def with_term(method: Method, term: Term) -> Method:

@@ -172,9 +172,12 @@ class PairsOptions:
     huber_c: float = 0.1
     teacher_steps: int = 8
     guidance: float = 7.5
+    perceptual: float = 0.0  # weight of the distance of the two images' features; DMD: 0.25 of LPIPS and no latents'
+    features: Literal["efficientnet-lite1", "efficientnet-lite2"] = "efficientnet-lite1"  # LPIPS' VGG is in no package
 
     def __post_init__(self):
         check_fields(self, counts=("teacher_steps",), positive=("huber_c", "guidance"))
+        require(self.perceptual >= 0, f"perceptual must not be negative, got {self.perceptual}.")
         require(0 <= self.timestep <= 999, f"timestep must lie in 0..999, got {self.timestep}.")
 
 

@@ -1,7 +1,10 @@
 """Regression on noise-image pairs: DMD's second term, InstaFlow's reflow, and what one-step students start from."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .batch import Batch
 from .distances import distance
@@ -32,3 +35,18 @@ def regression(roles, path: Path, batch: Batch, options: PairsOptions) -> tuple[
     x0, target = regression_pair(roles, path, batch, options)
     loss = distance(x0, target, options.loss, options.huber_c)
     return loss, {"regression": loss.detach()}
+
+
+def perceptual(
+    roles, path: Path, batch: Batch, options: PairsOptions, features: Callable, decode: Callable
+) -> tuple[Tensor, dict]:
+    """mean over maps of || u(f(student's image)) - u(f(teacher's)) ||^2, u: unit length over channels.
+
+    LPIPS' form (Zhang et al. 2018) with equal weights. features(images [b, 3, h, w] in 0..1) -> maps [b, c, h, w].
+    """
+    x0, target = regression_pair(roles, path, batch, options)
+    with torch.no_grad():
+        wanted = [F.normalize(of_map, dim=1) for of_map in features(decode(target))]
+    ours = [F.normalize(of_map, dim=1) for of_map in features(decode(x0))]
+    loss = torch.stack([(a - b).square().sum(1).mean() for a, b in zip(ours, wanted)]).mean()
+    return loss, {"perceptual": loss.detach()}

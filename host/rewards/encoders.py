@@ -7,7 +7,7 @@ import importlib.util
 import json
 import zipfile
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -39,14 +39,39 @@ def frozen(network: nn.Module) -> nn.Module:
 
 def efficientnet(name: str, node: str) -> Callable[[Tensor], Tensor]:
     """name: "efficientnet-lite1" or "-lite2". features(pixels with ImageNet's mean and spread) -> [b, 1280], pooled."""
+    return partial(pooled_features, efficientnet_network(name, node))
+
+
+def efficientnet_network(name: str, node: str) -> nn.Module:
     file = require_efficientnet(name, node)
     from efficientnet_lite_pytorch import EfficientNet
 
     with torch.inference_mode(False):
         network = EfficientNet.from_name(name)
         network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-        network = frozen(network).to(memory_format=torch.channels_last)
-    return partial(pooled_features, network)
+        return frozen(network).to(memory_format=torch.channels_last)
+
+
+def feature_maps(name: str, node: str) -> Callable[[Tensor], list[Tensor]]:
+    """maps(images [b, 3, h, w] in 0..1) -> four of an EfficientNet's maps [b, c, h', w'], read when first asked."""
+    require_efficientnet(name, node)
+    network = cache(lambda: efficientnet_network(name, node))
+    return lambda images: maps_of(network(), images)
+
+
+def maps_of(network: nn.Module, images: Tensor) -> list[Tensor]:
+    """What every fourth part of its blocks ends with."""
+    network, blocks = network.to(images.device), list(network._blocks)
+    mean, std = (torch.tensor(value, device=images.device).view(3, 1, 1) for value in IMAGENET)
+    outputs: list[Tensor] = []
+    taps = [blocks[len(blocks) * part // 4 - 1] for part in range(1, 5)]
+    hooks = [block.register_forward_hook(lambda _, __, output: outputs.append(output)) for block in taps]
+    try:
+        network.extract_features(((images.float() - mean) / std).contiguous(memory_format=torch.channels_last))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return outputs
 
 
 def require_efficientnet(name: str, node: str) -> Path:

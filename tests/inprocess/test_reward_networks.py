@@ -13,6 +13,7 @@ from torch import nn
 pytest.importorskip("comfy", reason="the embedded host is not installed here")
 
 from fewstep.tests.helpers.in_process import PROMPTS
+from fewstep.tests.helpers.lora_runs import run
 
 TEXT = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4}
 VISION = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -261,3 +262,28 @@ def test_saliency_sees_a_thing_follows_its_mask_and_has_a_gradient():
     right = critic(picture.detach(), [Instances(mask[None], ("1",))], 0)
     wrong = critic(picture.detach(), [Instances(mask.roll(40, 1)[None], ("1",))], 0)
     assert score > 0.8 and gradient.abs().sum() > 0 and right < 0.2 < 0.5 < wrong
+
+
+@pytest.mark.skipif(absent(NEEDS_LIT) != "", reason=absent(NEEDS_LIT))
+def test_feature_maps_see_what_two_images_differ_in_and_have_a_gradient():
+    from fewstep.host.rewards import encoders
+
+    maps = encoders.feature_maps("efficientnet-lite1", "N")
+    image = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    noisy = (image + 0.1 * torch.randn(image.shape, generator=torch.Generator().manual_seed(1))).requires_grad_()
+    ours, theirs = maps(noisy), maps(image)
+    assert len(ours) == 4 and [m.shape[-1] for m in ours] == sorted((m.shape[-1] for m in ours), reverse=True)
+    apart = sum((a - b).square().mean() for a, b in zip(ours, theirs))
+    (gradient,) = torch.autograd.grad(apart, noisy)
+    assert apart > 0 and torch.isfinite(gradient).all() and gradient.abs().sum() > 0
+
+
+@pytest.mark.skipif(absent(NEEDS_LIT) != "", reason=absent(NEEDS_LIT))
+def test_pairs_learn_from_features_in_a_run(tiny, tmp_path):
+    """The node's method, through the run's own VAE decoder."""
+    from fewstep.nodes.methods_matching import FewStepMethodPairs
+
+    (method,) = FewStepMethodPairs().build(timestep=399, perceptual=0.25)
+    result, job = run(tiny, tmp_path, method, steps=3, learning_rate=1e-4)
+    assert job.method.images and job.timesteps == [399]
+    assert all(record["perceptual"] > 0 and record["regression"] > 0 for record in result.metrics)

@@ -14,7 +14,7 @@ from fewstep.training.batch import GUIDANCE, LEVEL
 from fewstep.training.config import TrainConfig
 from fewstep.training.data import make_batch
 from fewstep.training.loop import Trainer
-from fewstep.training.on_images import bound, with_feedback
+from fewstep.training.on_images import bound, with_feedback, with_perceptual
 from fewstep.training.options import (
     ConsistencyOptions,
     DiscriminatorOptions,
@@ -254,6 +254,23 @@ def test_pairs_beat_the_undistilled_step_at_their_defaults(tmp_path):
             errors[t] = (net(y, PATH.sigma(at), cond) - images).square().mean().item()
             before = (Mixture()(PATH.from_paper(noise, top), PATH.sigma(top), cond) - images).square().mean().item()
     assert errors[399] < 0.5 * before and errors[399] < errors[999], (errors, before)
+
+
+def test_the_perceptual_distance_is_lpips_with_equal_weights_and_reaches_the_student():
+    """Maps of one channel vector each: || u(a) - u(b) ||^2 = 2 - 2 cos(a, b), whatever their lengths."""
+    drawn = torch.randn(64, 2, 1, 1, generator=torch.Generator().manual_seed(5))
+    batch, shift = batch_of(image_noise=drawn), torch.nn.Parameter(torch.tensor([0.5, -0.2]).view(2, 1, 1))
+    roles = ModuleRoles({"student": lambda y, sigma, cond: batch.x0 + shift})
+    options = PairsOptions(perceptual=0.25)
+    loss, _ = pairs.perceptual(
+        roles, PATH, batch, options, lambda images: [images, 3 * images], lambda latents: latents
+    )
+    cosine = torch.nn.functional.cosine_similarity(batch.x0 + shift, batch.x0, 1)
+    assert torch.allclose(loss, (2 - 2 * cosine).mean(), atol=1e-5)
+    loss.backward()
+    assert shift.grad.abs().min() > 0
+    whole = bound(with_perceptual(methods.pairs(options), options, lambda images: [images]), lambda latents: latents)
+    assert [term.weight for term in whole.turns[0].terms] == [1.0, 0.25] and whole.options == options
 
 
 def test_dmd_below_the_top_feeds_unit_noise_and_says_so_in_its_timesteps():
