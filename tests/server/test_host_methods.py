@@ -35,6 +35,21 @@ def test_feedback_from_a_local_clip_joins_a_run(client, host):
     assert pictures(client, runs)["fewstep_runs"]
 
 
+def test_pairs_make_a_student_below_the_top_that_auto_samples_there(client, host):
+    """One step at t = 399 from unit noise, by what the MODEL carries; distribution matching goes on from its LoRA."""
+    workflow = api("distil_dmd", node_5={**QUICK, "run_name": "pairs"}, node_9={"steps": 1})
+    workflow["4"] = {"class_type": "FewStepMethodPairs", "inputs": {"timestep": 399}}
+    for picture in pictures(client, workflow)["fewstep_distil_dmd"]:
+        assert_is_a_picture(picture)
+    start = {"start_lora": str(Path("fewstep") / "pairs.safetensors"), "run_name": "after-pairs"}
+    again = api("distil_dmd", node_5={**QUICK, **start}, node_9={"steps": 1})
+    again["4"]["inputs"] |= {"timesteps": "399", "regression_weight": 0.5}
+    for picture in pictures(client, again)["fewstep_distil_dmd"]:
+        assert_is_a_picture(picture)
+    metrics = (host.workdir / "output" / "fewstep_runs" / "after-pairs" / "metrics.jsonl").read_text()
+    assert '"regression"' in metrics and '"critic"' in metrics
+
+
 def test_lcf_learns_own_pictures(client, host):
     folder = host.workdir / "input" / "own"
     folder.mkdir(parents=True, exist_ok=True)
