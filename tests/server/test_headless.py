@@ -105,9 +105,11 @@ def test_a_csv_is_shared_with_a_host_that_dies(tmp_path, host, client):
         prompt = json.loads(Image.open(tmp_path / "out" / name).info["prompt"])
         seeds = [node["inputs"]["noise_seed"] for node in prompt.values() if node["class_type"] == "SamplerCustom"]
         assert seeds == [record["row"] - 1]
-    assert remembered(client) == before + 8
+    # The "dead" host lives on behind its proxy: the row that was on its way may have been run there as well as here.
+    ran = remembered(client)
+    assert before + 8 <= ran <= before + 9
     assert command(tmp_path / "out", [host.port], "--csv", str(table)) == 0  # nothing is left to run
-    assert remembered(client) == before + 8 and not re.search("error", results.read_text())
+    assert remembered(client) == ran and not re.search("error", results.read_text())
 
 
 @pytest.fixture
