@@ -134,12 +134,17 @@ def of_run(config) -> RoleOptions:
 
 
 def chosen(method: RoleOptions, run: RoleOptions, otherwise: Training) -> Training:
-    """The run's value where it has one, else the method's, else the last. LoRA alpha left open is the rank."""
+    """The run's value where it has one, else the method's, else the last.
+
+    LoRA alpha left open keeps the last one's alpha / rank, 1 where nobody says it; the method's is at its own rank.
+    """
     rate, rank, layers, warmup = (
         getattr(run, name) or getattr(method, name) or getattr(otherwise, name)
         for name in ("rate", "rank", "layers", "warmup")
     )
-    scale = method.alpha / method.rank if method.alpha and method.rank else 1.0
+    scale = otherwise.alpha / otherwise.rank if otherwise.alpha else 1.0
+    if method.alpha:
+        scale = method.alpha / (method.rank or rank)
     return Training(rate, rank, run.alpha or scale * rank, layers, warmup, method.betas or otherwise.betas)
 
 

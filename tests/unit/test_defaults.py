@@ -23,6 +23,7 @@ from fewstep.training.options import (
     PairsOptions,
     PerceptionOptions,
     ReconstructionOptions,
+    RoleOptions,
     ScoreOptions,
     SwiftBrushOptions,
     TSCDOptions,
@@ -179,6 +180,10 @@ def test_each_role_trains_by_its_own_numbers_where_the_run_leaves_them_open():
     given = table.training("student", TrainConfig(learning_rate=3e-4, rank=8))
     assert (given.rate, given.rank, given.alpha) == (3e-4, 8, 16.0)  # the paper's alpha is twice the rank
     assert table.training("critic", TrainConfig(learning_rate=3e-4, rank=8)) == own["critic"]
+    half = TrainConfig(rank=64, alpha=32.0)  # a critic whose LoRA is left open is scaled as the student's
+    assert methods.dmd(DMDOptions()).training("critic", half)[1:3] == (64, 32.0)
+    named = methods.dmd(DMDOptions(critic=RoleOptions(rate=1e-4, alpha=16.0)))
+    assert named.training("critic", half)[1:3] == (64, 16.0)
     assert methods.lcm(ConsistencyOptions()).training("student", TrainConfig()).rate == 1e-4
 
 
