@@ -15,7 +15,7 @@ from .table import GUIDANCE, STAGES, Stage
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMON = {"batch_size": 32, "rank": 64, "alpha": 64.0, "save_every": 40, "keep_last": 1, "preview_every": 40}
-COUNT, TEACHER_STEPS = 4096, 8  # latents that the base draws, and in how many steps
+COUNT, TEACHER_STEPS = 8192, 8  # latents that the base draws, and in how many steps
 PREVIEWS = ["red apple, 3d style", "robot, flat style", "tiger, 3d style, on a green background", "bear, flat style"]
 
 

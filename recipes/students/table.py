@@ -32,10 +32,12 @@ class Stage:
     timesteps: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
 
-def dmd(timesteps: tuple[int, ...], regression_weight: float = 0.0, **score) -> Method:
+def dmd(
+    timesteps: tuple[int, ...], regression_weight: float = 0.0, rate: float = 3e-4, guidance: float = GUIDANCE
+) -> Method:
     """The critic learns fast and has a lead: with fewer turns it lags behind so small a student."""
-    scores = ScoreOptions(timesteps=timesteps, guidance=GUIDANCE, **score)
-    fast = {"student": RoleOptions(rate=3e-4), "critic": RoleOptions(rate=1e-3), "critic_head_start": 30}
+    scores = ScoreOptions(timesteps=timesteps, guidance=guidance)
+    fast = {"student": RoleOptions(rate=rate), "critic": RoleOptions(rate=1e-3), "critic_head_start": 30}
     return methods.dmd(DMDOptions(score=scores, student_every=1, regression_weight=regression_weight, **fast))
 
 
@@ -48,14 +50,19 @@ def consistency(**options) -> ConsistencyOptions:
 STAGES = {
     "pairs": Stage(
         methods.pairs(PairsOptions(timestep=BELOW, guidance=GUIDANCE)),
-        {"steps": 480, "learning_rate": 2e-3, **COSINE},
+        {"steps": 1400, "learning_rate": 2e-3, **COSINE},
     ),
     "one-step-dmd": Stage(
         dmd((BELOW,), regression_weight=0.5),
-        {"steps": 80, "ema_decay": 0.95},
+        {"steps": 60, "ema_decay": 0.95},
         start="pairs",
+    ),
+    "one-step-dmd-further": Stage(
+        dmd((BELOW,), regression_weight=0.5, rate=2e-4, guidance=3.0),
+        {"steps": 80, "ema_decay": 0.95},
+        start="one-step-dmd",
         title="fewstep-tiny-sd-dmd",
-        timesteps={2: (BELOW, 200)},
+        timesteps={2: (BELOW, 100)},
     ),
     "tscd": Stage(
         methods.tscd(TSCDOptions(phase_steps=(120, 120, 120, 240), consistency=consistency())),
