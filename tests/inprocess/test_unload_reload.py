@@ -212,6 +212,29 @@ def sampled(model, clip, sampler: str) -> torch.Tensor:
         return sampling.sample_custom(patched, 1, [2.0, 1.0], *pair, function, sigmas, latent)["samples"]
 
 
+@pytest.mark.parametrize("flag", ["LOW_VRAM", "NO_VRAM", "DISABLE_SMART_MEMORY"])
+def test_the_same_latents_under_the_hosts_memory_flags(flag, plain, monkeypatch):
+    """--lowvram, --novram, --disable-smart-memory as the host sets them; the first two it sets aside for a CPU, which
+    is hidden from it here."""
+    from comfy import model_management
+
+    base, clip, _ = plain
+    if not hasattr(base, "partially_load"):
+        pytest.skip("this host loads no model in part")
+    model = made("interpolated", base)
+    expected = sampled(model, clip, "tcd")
+    model_management.unload_all_models()
+    if flag == "DISABLE_SMART_MEMORY":
+        monkeypatch.setattr(model_management, flag, True)
+    else:
+        monkeypatch.setattr(model_management, "vram_state", model_management.VRAMState[flag])
+        monkeypatch.setattr(model_management, "is_device_cpu", lambda device: False)
+        monkeypatch.setattr(model_management, "get_free_memory", lambda *_, **__: base.model_size() // 2)
+    for _ in range(2):  # the second meets what the first has left
+        assert torch.allclose(sampled(model, clip, "tcd"), expected, atol=1e-3)
+        assert flag == "DISABLE_SMART_MEMORY" or model.model.lowvram_patch_counter > 0, "the whole model was loaded"
+
+
 @pytest.mark.parametrize("kind", COMPILED)
 def test_a_compiled_model_samples_as_the_plain_one(kind, plain):
     before, after = COMPILED[kind]
