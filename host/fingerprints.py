@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from .sockets import Model
 
 PLAIN = (bool, int, float, str, type(None))
+RANK = {"weight": 0, "bias": 1}
 DEPTH = 3  # objects within objects that are looked at
 
 
@@ -15,7 +16,7 @@ def of_model(model: Model) -> str:
     """Of a MODEL as wired: a sample of every weight of its network, of every patch that lies on it, and what the
     objects are that stand in place of its own (a ModelSampling node's says whether the network predicts eps or v)."""
     digest = hashlib.blake2b(digest_size=8)
-    for name, parameter in model.model.diffusion_model.named_parameters():
+    for name, parameter in in_order(model.model.diffusion_model):
         kept = model.backup.get(f"diffusion_model.{name}")  # where a clone's patches are on the weights just now
         digest.update(name.encode() + sample_of(parameter if kept is None else getattr(kept, "weight", kept)))
     for key, patches in sorted(model.patches.items(), key=lambda item: str(item[0])):
@@ -27,6 +28,13 @@ def of_model(model: Model) -> str:
         for part in said_by(patch):
             digest.update(part)
     return digest.hexdigest()
+
+
+def in_order(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """named_parameters, a layer's weight before its bias: a host that streams registers them as the file has them."""
+    for prefix, part in network.named_modules():
+        own = sorted(part.named_parameters(recurse=False), key=lambda item: RANK.get(item[0], len(RANK)))
+        yield from ((f"{prefix}.{name}" if prefix else name, parameter) for name, parameter in own)
 
 
 def of_network(network: nn.Module) -> str:

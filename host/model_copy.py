@@ -15,7 +15,7 @@ from comfy import model_management
 from torch import Tensor, nn
 
 from ..samplers.schedule import flow_sigma, is_flow
-from . import architectures
+from . import architectures, network_copy
 from .sockets import Model
 
 ATTENTION = ("optimized_attention", "optimized_attention_masked")
@@ -30,7 +30,7 @@ def call_supported(function: Callable, *args, **options):
 
 def to_trainable(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     """Deep copy with every parameter and buffer an ordinary tensor (loaded weights are inference tensors)."""
-    clone = copy.deepcopy(module)
+    clone = network_copy.copied(module)
     for part in clone.modules():
         for name, parameter in part._parameters.items():
             if parameter is not None:

@@ -1,7 +1,9 @@
 """Whole few-step models from files: which names the file speaks, what of it fits, and the patches it needs."""
 
+import copy
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +25,7 @@ CLIP = ("cond_stage_model.", "conditioner.embedders.", "text_encoders.")
 PROJECTION = "cond_proj.weight"
 QUANTISED = (".scale_weight", ".weight_scale", ".comfy_quant", ".scale_input", "scaled_fp8")
 LORA = (".lora_", ".lora_A", ".lora_B", ".hada_w1_a", ".lokr_w1")
+RELOAD = "cached_patcher_init"  # later hosts: (function, arguments) that read a MODEL's file again
 GUIDED_LAYER = f"diffusion_model.{UNET.guidance_layer}.forward"
 
 
@@ -133,7 +136,7 @@ def load(header: Header) -> tuple:
             parts = {"output_vae": header.has(VAE), "output_clip": header.has(CLIP)}
             loaded = comfy.sd.load_checkpoint_guess_config(header.path, **parts)[:3]
         elif header.is_diffusers:
-            loaded = (load_diffusers(header), None, None)
+            loaded = (reloadable(load_diffusers, header), None, None)
         else:
             reader = getattr(comfy.sd, "load_diffusion_model", None) or comfy.sd.load_unet
             loaded = (reader(header.path), None, None)
@@ -148,8 +151,20 @@ def load(header: Header) -> tuple:
     return loaded
 
 
-def load_diffusers(header: Header) -> Model:
-    """A U-Net in diffusers' names, given to the host in ldm's: it then finds any size in the tensors themselves."""
+def reloadable(load: Callable, header: Header) -> Model:
+    """load(header) as the host's own loaders leave a MODEL: later hosts read the file again for a clone that is not
+    streamed, as the compile node and training want it."""
+    model = load(header)
+    if hasattr(model, RELOAD):
+        setattr(model, RELOAD, (load, (header,)))
+    return model
+
+
+def load_diffusers(header: Header, **options) -> Model:
+    """A U-Net in diffusers' names, given to the host in ldm's: it then finds any size in the tensors themselves.
+
+    options: of the host's reader, such as disable_dynamic.
+    """
     import comfy.sd
     from comfy import utils
 
@@ -157,7 +172,7 @@ def load_diffusers(header: Header) -> Model:
     tensors = {names[key]: tensor for key, tensor in utils.load_torch_file(header.path).items()}
     tensors = {key: tensor for key, tensor in tensors.items() if not key.endswith(PROJECTION)}
     reader = getattr(comfy.sd, "load_diffusion_model_state_dict", None) or comfy.sd.load_unet_state_dict
-    return reader(tensors)
+    return reader(tensors, **options)
 
 
 def match(model: Model, header: Header) -> Match:
@@ -189,9 +204,26 @@ def with_guidance(model: Model, projection: Tensor, guidance: float) -> Model:
     if projection.shape[0] != layer.weight.shape[1]:
         raise ValueError(f"has a guidance projection of {projection.shape[0]} channels, not {layer.weight.shape[1]}.")
     guided = model.clone()
-    patch = GuidedTimestep(type(layer).forward.__get__(layer), projection, guidance)
-    guided.add_object_patch(GUIDED_LAYER, patch)
+    guided.add_object_patch(GUIDED_LAYER, GuidedTimestep(own_forward(layer), projection, guidance))
+    if hasattr(guided, "add_callback_with_key"):
+        from comfy.patcher_extension import CallbacksMP
+
+        guided.add_callback_with_key(CallbacksMP.ON_CLONE, GUIDED_LAYER, follow)
     return guided
+
+
+def own_forward(layer: torch.nn.Module) -> Callable[[Tensor], Tensor]:
+    return type(layer).forward.__get__(layer)
+
+
+def follow(model: Model, clone: Model) -> None:
+    """A clone that is not streamed has another network: its patch runs that one's layer. For the host's ON_CLONE."""
+    patch = clone.object_patches.get(GUIDED_LAYER)
+    if isinstance(patch, GuidedTimestep) and clone.model is not model.model:
+        layer = clone.model.diffusion_model.get_submodule(UNET.guidance_layer)
+        moved = copy.copy(patch)
+        moved.forward = own_forward(layer)
+        clone.object_patches[GUIDED_LAYER] = moved
 
 
 def predicting_x0(model: Model) -> Model:

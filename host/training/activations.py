@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...training.adversarial import as_map
-from .. import architectures, conditioning, model_copy
+from .. import architectures, conditioning, model_copy, network_copy
 from ..architectures import Network
 from . import layers
 from .job import Job
@@ -39,11 +39,14 @@ class Kept:
 
 
 def on_meta(module: nn.Module) -> nn.Module:
-    """A deep copy whose tensors have a shape and no memory."""
+    """A deep copy whose tensors have a shape and no memory, without LoRAs that the host adds while it streams."""
     whole = (*module.parameters(), *module.buffers())
     tensors = {id(t): torch.empty(t.shape, dtype=t.dtype, device=META) for t in whole}
     kinds = {id(p): nn.Parameter(tensors[id(p)], requires_grad=False) for p in module.parameters()}
-    return copy.deepcopy(module, {**tensors, **kinds})
+    clone = network_copy.copied(module, {**tensors, **kinds})
+    for part in clone.modules():
+        vars(part).update({name: [] for name in ("weight_function", "bias_function") if name in vars(part)})
+    return clone
 
 
 class Attention(torch.autograd.Function):

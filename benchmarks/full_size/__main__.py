@@ -1,0 +1,116 @@
+"""Real training steps on a U-Net of SD1.5's size: the process's peak memory beside the estimate that users are shown.
+
+    python run.py bench full_size [--methods LCM,DMD] [--side 192] [--steps 2] [--rank 64]
+
+Random weights in fp32 on the CPU, a LoRA on every layer, batch 1; a process for each method (Linux). The peak is the
+highest resident memory during the run over what the process held with the MODEL loaded. Needs about 12 GB.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from fewstep.benchmarks.memory.__main__ import ROOT, resident
+from fewstep.benchmarks.methods import METHODS
+
+SD15 = {
+    "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 320, "num_res_blocks": [2, 2, 2, 2],
+    "channel_mult": [1, 2, 4, 4], "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0], "transformer_depth_middle": 1,
+    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0], "use_spatial_transformer": True, "legacy": False,
+    "use_linear_in_transformer": False, "context_dim": 768, "num_heads": 8, "num_head_channels": -1,
+    "adm_in_channels": None, "use_temporal_attention": False, "dtype": torch.float32,
+}  # fmt: skip
+
+
+class Text:
+    """A text encoder of SD1.5's output sizes; what it says is random."""
+
+    def tokenize(self, text: str) -> str:
+        return text
+
+    def encode_from_tokens(self, tokens: str, return_pooled: bool = True):
+        generator = torch.Generator().manual_seed(len(tokens))
+        return torch.randn(1, 77, 768, generator=generator), torch.randn(1, 768, generator=generator)
+
+
+def model():
+    """A MODEL of SD1.5's size, every weight from one block of random numbers."""
+    import comfy.supported_models as supported
+    from comfy.model_patcher import ModelPatcher
+
+    noise = 0.02 * torch.randn(1 << 20, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        made = supported.SD15(dict(SD15)).get_model({}, "")
+        for weight in made.diffusion_model.parameters():
+            for part in weight.view(-1).split(len(noise)):
+                part.copy_(noise[: len(part)])
+    return ModelPatcher(made, load_device=torch.device("cpu"), offload_device=torch.device("cpu"))
+
+
+def measure(method: str, args: argparse.Namespace) -> dict:
+    """{estimate, peak in bytes, parts of the estimate, the last loss} of one run in this process."""
+    from fewstep.host import headless
+
+    folder = Path(tempfile.mkdtemp(prefix="fewstep-full-size-"))
+    headless.start(workdir=folder)
+    import peft  # noqa: F401 (the library itself does not count)
+    from fewstep.host import folders
+    from fewstep.host.data import dataset
+    from fewstep.host.training import memory, run
+    from fewstep.host.training.job import Job
+    from fewstep.training.config import TrainConfig
+
+    folders.folder_paths.set_output_directory(str(folder / "output"))
+    folders.folder_paths.add_model_folder_path("loras", str(folder / "loras"))
+    spec = dataset.DataSpec(("a", "another"), None, args.side, args.side, 2, 2, 2.0)
+    config = TrainConfig(steps=args.steps, batch_size=1, rank=args.rank, preview_every=10**6, learning_rate=1e-6)
+    job = Job(model(), Text(), None, spec, METHODS[method](), config, "full-size", [])
+    with torch.inference_mode():
+        need = memory.of(job)
+        before = resident("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")
+        result = run.distil(job)
+    peak = resident("VmHWM") - before
+    return {"method": method, "estimate": need.memory, "peak": peak, "parts": need.parts, "last": result.metrics[-1]}
+
+
+def in_a_process(method: str, rest: list[str]) -> dict:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import bootstrap; bootstrap.register(); "
+        "from fewstep.benchmarks.full_size.__main__ import main; main()"
+    )
+    command = [sys.executable, "-c", code, str(ROOT), *rest, "--one", method]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    if done.returncode:
+        raise RuntimeError(f"{method}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="run.py bench full_size", description=__doc__.split("\n")[0])
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--side", type=int, default=192, help="of the pictures, in pixels")
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--rank", type=int, default=64)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(measure(args.one, args)))
+        return
+    options = ("side", "steps", "rank")
+    rest = [part for name in options for part in (f"--{name}", str(getattr(args, name)))]
+    print("| method | estimate | peak | peak / estimate |\n|---|---|---|---|", flush=True)
+    for method in args.methods.split(","):
+        found = in_a_process(method, rest)
+        estimate, peak = found["estimate"], found["peak"]
+        print(f"| {method} | {estimate / 1e6:,.0f} MB | {peak / 1e6:,.0f} MB | {peak / estimate:.2f} |", flush=True)
+        print({name: f"{count / 1e6:,.0f} MB" for name, count in found["parts"].items()}, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Thousands of steps of every method on the tiny base: memory and losses."""
