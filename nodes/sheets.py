@@ -1,11 +1,9 @@
 """Sheets of images with a label for each row and column; one LoRA at several strengths and numbers of steps."""
 
-import numpy
 import torch
-from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..host import folders, sampling
+from ..host import folders, pictures, sampling
 from ..host.loading import loras
 from ..host.loading.sampler import sampler_for
 from ..host.progress import Progress, throw_if_cancelled
@@ -15,7 +13,6 @@ from .load import FAMILY, LORA_FILE, check_match, ours_first, settings_of, unkno
 from .widgets import NEGATIVE, POSITIVE, numbers, seed, socket, text
 from .wrapper import about
 
-MARGIN, LINE = 110, 14  # pixels
 MOST = 64  # cells
 
 
@@ -122,22 +119,9 @@ def table(rows: list[dict[str, float]]) -> str:
     return "\n".join([f"| {line} |" for line in (head, " | ".join("---" for _ in rows[0]), *lines)])
 
 
-def sheet(labels: list[str], cells: list[Tensor], heads: tuple[str, ...] | list[str] = ("",)) -> Tensor:
-    """[1, h, w, 3]: a labelled row of cells per label, a cell [b, h, w, 3] for each head; cells row by row."""
-    count, height, width = cells[0].shape[:3]
-    top = LINE + 6 if any(heads) else 0
-    page = Image.new("RGB", (MARGIN + len(heads) * count * width, top + len(labels) * height), "white")
-    pen = ImageDraw.Draw(page)
-    for column, head in enumerate(heads):
-        pen.text((MARGIN + column * count * width + 4, 3), head, fill="black")
-    for row, label in enumerate(labels):
-        pen.text((8, top + row * height + (height - LINE) // 2), label, fill="black")
-    for number, images in enumerate(cells):
-        row, column = divmod(number, len(heads))
-        for index, pixels in enumerate(images):
-            image = Image.fromarray((pixels * 255).round().byte().numpy())
-            page.paste(image, (MARGIN + (column * count + index) * width, top + row * height))
-    return torch.from_numpy(numpy.asarray(page, dtype=numpy.float32) / 255)[None]
+def sheet(labels: list[str], cells: list[Tensor], heads=("",), feet=()) -> Tensor:
+    """The pack's sheet as an IMAGE."""
+    return pictures.as_tensor(pictures.sheet(labels, cells, heads, feet))
 
 
 NODES = (FewStepStrengthSheet,)

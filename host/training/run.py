@@ -17,7 +17,7 @@ from ...training.path import Path
 from ...weights import io
 from .. import model_copy
 from ..data import dataset
-from ..progress import Progress, throw_if_cancelled
+from ..progress import Progress, Says, throw_if_cancelled
 from ..rewards import clip, offload
 from . import check, export, roles
 from .after_step import AfterStep
@@ -70,7 +70,7 @@ def train(job: Job) -> Student:
     nets = roles.roles_of(job, copy, examples)
     path = Path(copy.sigmas(), is_flow(copy.sampling))
     best = Best.of(job, nets, path, examples, copy.device) if config.keep == "best" else None
-    after_step = AfterStep(job, best, partial(preview.picture, partial(nets, job.kept_role), copy))
+    after_step = AfterStep(job, best, partial(preview.student, partial(nets, job.kept_role), copy), preview.teacher)
     Trainer(
         config,
         with_decoder(job, copy.device),
@@ -82,6 +82,7 @@ def train(job: Job) -> Student:
         job.source,
         throw_if_cancelled,
         after_step,
+        after_step.begin,
     ).run()
     kept = best.weights() if best else nets.parameters(job.kept_role)
     tensors, error = export.as_file(job, kept)
@@ -91,11 +92,12 @@ def train(job: Job) -> Student:
 def examples_of(job: Job) -> Examples:
     """The data as the method wants it, made now or found from an earlier run; with a progress bar of its own."""
     count, batch = job.spec.count, min(job.config.batch_size, 16)
-    progress = Progress(count)
+    progress, says = Progress(count), Says()
 
     def on_item(done: int, total: int) -> None:
         throw_if_cancelled()
         progress.show(done * count // total)
+        says(f"data: {done * count // total} of {count}")
 
     maker = dataset.Maker(job.model, job.clip, job.vae, job.config.seed, job.folder.path, batch, on_item)
     return dataset.build(job.spec, maker, job.method.images)
