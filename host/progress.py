@@ -11,9 +11,15 @@ try:
 except ImportError:  # the PyPI host, when it is used in-process
     from comfy.cmd import latent_preview
 
+try:
+    from comfy.interruption import InterruptProcessingException  # the PyPI host's
+except ImportError:
+    from comfy.model_management import InterruptProcessingException
+
 from .routes import page
 from .sockets import Model
 
+Cancelled = InterruptProcessingException  # what the user's cancel raises
 LARGEST = 1024  # pixels of a preview's longer side, as the page gets it
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..pictures import beside, sheet
 from ..progress import Progress, Says
+from . import tensorboard
 from .best import Best
 from .curve import curve
 from .gallery import Gallery
@@ -23,11 +24,14 @@ class AfterStep:
         self.job, self.best, self.draw, self.teacher = job, best, draw, teacher
         self.progress, self.says, self.first = Progress(job.config.steps), Says(), 0
         self.gallery = Gallery(job.folder, job.preview_prompts, teacher)
+        self.scalars: Callable[[dict], None] = lambda record: None
 
     def begin(self, step: int) -> None:
         """Before the first step of this part of the run, at the step that it goes on from."""
         self.first, steps = step, self.job.config.steps
         self.gallery.begin(step)
+        if self.job.tensorboard:
+            self.scalars = tensorboard.scalars(self.job.folder.path, step)
         if step:
             over = f"step {step} of {steps} is reached: nothing is left to train" if step >= steps else ""
             text = over or f"resuming at step {step} of {steps}"
@@ -39,6 +43,7 @@ class AfterStep:
         config, last = self.job.config, step == self.job.config.steps
         if self.best and (last or step % config.save_every == 0):
             self.best.look(step)
+        self.scalars(record)
         text = line(step, config.steps, record, self.first)
         if step % config.preview_every == 0 or step == 3:
             log.info("%s: %s", self.job.run_name, text)

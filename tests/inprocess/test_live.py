@@ -62,3 +62,25 @@ def test_without_a_vae_the_curve_alone_is_shown(tiny, tmp_path, monkeypatch):
     assert [file.name for file in (tmp_path / "output" / "fewstep_runs" / "short" / "previews").iterdir()] == [
         "curve.png"
     ]
+
+
+def test_scalars_are_what_tensorboard_reads(tmp_path, tiny):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", reason="not installed")
+    from fewstep.host.training.tensorboard import FOLDER, check, scalars
+
+    check()
+    for first, steps in ((0, (1, 2, 3)), (2, (3, 4))):  # resumed at step 2
+        write = scalars(tmp_path, first)
+        for step in steps:
+            write({"step": step, "loss": step / 10 + first, "seconds": 1.0})
+    found = events.EventAccumulator(str(tmp_path / FOLDER)).Reload()
+    shown = [(one.step, round(one.value, 4)) for one in found.Scalars("loss")]
+    assert shown == [(1, 0.1), (2, 0.2), (3, 2.3), (4, 2.4)] and "seconds" in found.Tags()["scalars"]
+
+
+def test_without_tensorboard_the_sentence_says_what_to_do(monkeypatch, tiny):
+    from fewstep.host.training import tensorboard
+
+    monkeypatch.setattr(tensorboard, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"pip install tensorboard\), or turn it off"):
+        tensorboard.check()
