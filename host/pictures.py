@@ -49,7 +49,7 @@ def broken(text: str, width: int) -> list[str]:
 def tall(texts: list[list[str]]) -> int:
     """Pixels that the longest of them needs; none where all are empty."""
     most = max((len(lines) for lines in texts), default=0)
-    return most * LINE + 2 * GAP if most else 0
+    return most * LINE + 6 if most else 0
 
 
 def write(pen: ImageDraw.ImageDraw, place: tuple[int, int], lines: list[str]) -> None:

@@ -126,7 +126,7 @@ def columns_of(model, latent, samplers, steps, cfgs, etas, loras, strengths, fam
         named = {
             "lora": name,
             "strength": f"{strength:g}" if strength is not None else "",
-            "sampler": settings.sampler if kind == AUTO else kind,
+            "sampler": f"{AUTO} ({settings.sampler})" if kind == AUTO else kind,
             "steps": f"{count} step{'s' * (count > 1)}",
             "cfg": f"cfg {scale or settings.cfg:g}",
             "eta": "" if eta == AUTO else f"eta {eta:g}",

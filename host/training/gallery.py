@@ -1,7 +1,7 @@
 """The previews of a run as files in its folder: every row of the student's, a strip per prompt over time, the curve.
 
-previews/teacher.jpg and step-N.jpg have the prompts side by side; strip-1.png is the first prompt's: the teacher, then
-the student at up to COLUMNS steps, the first and the newest always among them.
+previews/teacher.jpg and step-N.jpg have the prompts of prompts.txt side by side; strip-1.png is the first prompt's: the
+teacher, then the student at up to COLUMNS steps, the first and the newest always among them.
 """
 
 import re
@@ -16,6 +16,7 @@ from ...weights import io
 from ..pictures import as_picture, as_tensor, sheet
 
 ROW = re.compile(r"step-(\d{1,15})\.jpg")
+PROMPTS = "prompts.txt"
 COLUMNS, SIDE = 12, 256  # of a strip: its student's columns, the pixels of a cell's longer side
 
 
@@ -27,10 +28,14 @@ class Gallery:
         self.place = folder.path / "previews"
 
     def begin(self, step: int) -> None:
-        """The run goes on from this step: what was drawn after it is set aside, and the teacher's row is written."""
-        for later in [number for number in self.steps() if number > step]:
-            self.folder.set_aside(self.row(later))
+        """The run goes on from this step: set aside what was drawn after it, of other prompts, or cannot be read."""
+        known, text = self.place / PROMPTS, "\n".join(self.prompts) + "\n"
+        same = known.is_file() and known.read_text(encoding="utf-8", errors="replace") == text
+        for number in self.steps():
+            if number > step or not same or not readable(self.row(number)):
+                self.folder.set_aside(self.row(number))
         if self.teacher:
+            io.write_text(known, text)
             write(self.place / "teacher.jpg", as_picture(torch.cat(self.teacher, dim=1)))
 
     def add(self, step: int, cells: list[Tensor], curve: Image.Image) -> None:
@@ -60,6 +65,16 @@ def spread(steps: list[int], most: int) -> list[int]:
     if len(steps) <= most:
         return steps
     return [steps[round(index * (len(steps) - 1) / (most - 1))] for index in range(most)]
+
+
+def readable(file: Path) -> bool:
+    """Whether a picture is whole: a strip of broken ones would end the run."""
+    try:
+        with Image.open(file) as picture:
+            picture.load()
+        return True
+    except OSError:
+        return False
 
 
 def split(row: Image.Image, count: int) -> list[Image.Image]:

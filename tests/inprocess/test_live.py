@@ -13,7 +13,7 @@ def test_a_sheet_breaks_long_labels_and_says_what_is_under_each_cell(tiny):
 
     cells = [torch.full((1, 20, 96, 3), value) for value in (0.0, 1.0)]
     plain, words = sheet(["a"], cells, ["x", "y"]), sheet(["a"], cells, ["x", "y"], ["4 passes", "8 passes\n0.1 s"])
-    assert plain.size == (MARGIN + 192, 20 + LINE + 8) and words.size == (MARGIN + 192, 20 + LINE + 8 + 2 * LINE + 8)
+    assert plain.size == (MARGIN + 192, 20 + LINE + 6) and words.size == (MARGIN + 192, 20 + LINE + 6 + 2 * LINE + 6)
     assert broken("one two three four five", 96) == ["one two three", "four five"]
     assert sheet(["字"], cells[:1]).size == (MARGIN + 96, 20)  # no letter of the plain font, and no error
 
@@ -32,8 +32,11 @@ def test_strips_hold_few_columns_and_what_came_later_is_set_aside(tmp_path, tiny
     strip = Image.open(tmp_path / "previews" / "strip-2.png")
     row = [strip.getpixel((114 + 8 * column, strip.height - 4))[0] for column in range(13)]
     assert row[0] == 255 and row[1] < 24 and row[1:] == sorted(row[1:]) and abs(row[-1] - 239) < 3
-    gallery.begin(20)
-    assert gallery.steps() == [10, 20] and (tmp_path / "set-aside" / "step-30.jpg").is_file()
+    gallery.row(10).write_bytes(b"no picture")
+    gallery.begin(30)
+    assert gallery.steps() == [20, 30] and (tmp_path / "set-aside" / "step-40.jpg").is_file()
+    Gallery(RunFolder(tmp_path), ["a", "c"], gallery.teacher).begin(30)
+    assert gallery.steps() == [] and (tmp_path / "previews" / "prompts.txt").read_text() == "a\nc\n"
 
 
 def test_texts_say_step_loss_seconds_and_where_it_was_resumed(tiny, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ def test_every_combination_is_a_column_with_its_passes(client):
     made = pictures(client, workflow)
     (sheet,) = made["fewstep_compare"]
     assert sheet.shape[1] == 110 + 8 * 96 and sheet.shape[0] > 2 * 96
-    top = sheet.shape[0] - 2 * (96 + 2 * 14 + 8)
+    top = sheet.shape[0] - 2 * (96 + 2 * 14 + 6)
     for column in (1, 3):  # auto at 1 and 4 steps, of cfg 2
         assert_is_a_picture(sheet[top : top + 96, 110 + 96 * column : 206 + 96 * column])
     (plot,) = made["fewstep_schedules"]
@@ -23,7 +23,8 @@ def test_every_combination_is_a_column_with_its_passes(client):
     head, columns = lines[0], lines[2:]
     assert head[:3] == ["column", "seconds", "passes"] and len(columns) == 8
     assert [line[0] for line in columns[:4]] == [
-        *("lcm, 1 step, cfg 1", "lcm, 1 step, cfg 2", "lcm, 4 steps, cfg 1", "lcm, 4 steps, cfg 2"),
+        *("auto (lcm), 1 step, cfg 1", "auto (lcm), 1 step, cfg 2"),
+        *("auto (lcm), 4 steps, cfg 1", "auto (lcm), 4 steps, cfg 2"),
     ]
     assert [float(line[2]) for line in columns] == [1, 2, 4, 8, 1, 2, 4, 8]
     assert all(float(line[1]) > 0 for line in columns)

@@ -42,7 +42,7 @@ def test_step_loss_time_and_pictures_are_on_the_node(host, texts_are_shown):
     assert width > 2 * height and len(previews) >= 2  # the curve on the left, two rows of pictures
     folder = host.workdir / "output" / "fewstep_runs" / "live" / "previews"
     assert sorted(file.name for file in folder.iterdir()) == [
-        *("curve.png", "step-2.jpg", "step-4.jpg", "strip-1.png", "strip-2.png", "teacher.jpg"),
+        *("curve.png", "prompts.txt", "step-2.jpg", "step-4.jpg", "strip-1.png", "strip-2.png", "teacher.jpg"),
     ]
     teacher = Image.open(folder / "teacher.jpg")
     assert teacher.size == (2 * 96, 96)
