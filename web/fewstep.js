@@ -21,6 +21,10 @@ app.registerExtension({
 app.registerExtension({
   name: "FewStep.files",
   setup() {
-    api.addEventListener("fewstep.files", () => app.refreshComboInNodes());
+    let soon; // many files at once are one refresh
+    api.addEventListener("fewstep.files", () => {
+      clearTimeout(soon);
+      soon = setTimeout(() => app.refreshComboInNodes(), 300);
+    });
   },
 });
