@@ -1,5 +1,6 @@
 """Progress bars, pictures beside them, and cancel."""
 
+import time
 from collections.abc import Callable
 
 from comfy import model_management, utils
@@ -10,8 +11,16 @@ try:
 except ImportError:  # the PyPI host, when it is used in-process
     from comfy.cmd import latent_preview
 
+try:
+    from comfy.interruption import InterruptProcessingException  # the PyPI host's
+except ImportError:
+    from comfy.model_management import InterruptProcessingException
+
 from .routes import page
 from .sockets import Model
+
+Cancelled = InterruptProcessingException  # what the user's cancel raises
+LARGEST = 1024  # pixels of a preview's longer side, as the page gets it
 
 
 def preview_callback(model: Model, steps: int) -> Callable:
@@ -26,6 +35,21 @@ def say(text: str) -> None:
         server.send_progress_text(text, server.last_node_id, server.client_id)
 
 
+class Says:
+    """Texts on the running node, at most one in half a second; always: also when one has just been said."""
+
+    def __init__(self, pause: float = 0.5):
+        self.pause, self.last = pause, float("-inf")
+
+    def __call__(self, text: str, always: bool = False) -> None:
+        if always or time.monotonic() - self.last >= self.pause:
+            self.now(text)
+
+    def now(self, text: str) -> None:
+        self.last = time.monotonic()
+        say(text)
+
+
 def throw_if_cancelled() -> None:
     """Raise the host's exception when the user has pressed cancel."""
     model_management.throw_exception_if_processing_interrupted()
@@ -38,5 +62,5 @@ class Progress:
         self.total, self.bar = total, utils.ProgressBar(total)
 
     def show(self, done: int, picture: Image.Image | None = None) -> None:
-        preview = ("JPEG", picture, 512) if picture is not None else None
+        preview = ("JPEG", picture, LARGEST) if picture is not None else None
         self.bar.update_absolute(done, self.total, preview)

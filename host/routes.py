@@ -12,6 +12,13 @@ def page():
     return getattr(getattr(module, "PromptServer", None), "instance", None)
 
 
+def tell_of_new_files() -> None:
+    """Let every open page list the model files anew: see web/fewstep.js."""
+    server = page()
+    if server is not None:
+        server.send_sync("fewstep.files", {})
+
+
 def register() -> None:
     """GET /fewstep/workflows/NAME: the graph of that name."""
     server = page()

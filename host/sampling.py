@@ -1,6 +1,8 @@
 """The host's own sampling, without its nodes: the teacher's pictures for image-free distillation, and previews."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -144,3 +146,37 @@ def fix_channels(model: Model, samples: Tensor) -> Tensor:
 
     fix = getattr(comfy.sample, "fix_empty_latent_channels", None)
     return fix(model, samples) if fix else samples
+
+
+def load(model: Model) -> None:
+    """Bring a MODEL, with its patches, to where it is computed."""
+    from comfy import model_management
+
+    model_management.load_models_gpu([model])
+
+
+def finish() -> None:
+    """Wait until the device has done what it was asked for."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+@dataclass
+class Passes:
+    """rows: pictures that went through the network, each pass of each of them."""
+
+    rows: int = 0
+
+    def see(self, network, args: tuple, kwargs: dict) -> None:
+        self.rows += len(args[0] if args else kwargs["x"])
+
+
+@contextmanager
+def counted(model: Model) -> Iterator[Passes]:
+    """Counts what goes through the MODEL's network meanwhile."""
+    passes = Passes()
+    hook = model.model.diffusion_model.register_forward_pre_hook(passes.see, with_kwargs=True)
+    try:
+        yield passes
+    finally:
+        hook.remove()

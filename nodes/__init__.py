@@ -5,8 +5,10 @@ where the user asked for it, our names in the stock KSampler's lists.
 from ..host import folders, routes, stock_lists, tiny_sd
 from . import (
     check_workflow,
+    compare,
     data,
     diversity,
+    export_steps,
     extract,
     guidance,
     load,
@@ -21,6 +23,7 @@ from . import (
     runs,
     sample,
     schedule,
+    schedule_plot,
     sheets,
     sweep,
     train,
@@ -36,5 +39,6 @@ routes.register()
 THEMES = (sample, schedule, guidance, two_models, diversity, load, load_model, check_workflow, merge, merge_models)
 THEMES += (extract, sweep, sheets, data, train)
 THEMES += (methods, methods_matching, methods_on_images, rewards, reward_networks, runs)
+THEMES += (export_steps, compare, schedule_plot)
 NODE_CLASS_MAPPINGS = {node.__name__: wrapper.wrapped(node) for theme in THEMES for node in theme.NODES}
 NODE_DISPLAY_NAME_MAPPINGS = {name: node.TITLE for name, node in NODE_CLASS_MAPPINGS.items()}

@@ -27,6 +27,7 @@ class FewStepExtractLora:
     CATEGORY = "FewStep/merging"
     FUNCTION = "extract"
     OUTPUT_NODE = True
+    WRITES_MODELS = True
     RETURN_TYPES = ("STRING", "STRING")
     RETURN_NAMES = ("lora_name", "report")
     OUTPUT_TOOLTIPS = (

@@ -162,6 +162,7 @@ class FewStepSaveLora:
     CATEGORY = "FewStep/merging"
     FUNCTION = "save"
     OUTPUT_NODE = True
+    WRITES_MODELS = True
     RETURN_TYPES = ("STRING",)
     RETURN_NAMES = ("lora_name",)
     OUTPUT_TOOLTIPS = ("The name that the loaders list it by.",)
@@ -207,6 +208,7 @@ class FewStepInterpolateLoraFiles:
     CATEGORY = "FewStep/merging"
     FUNCTION = "merge"
     OUTPUT_NODE = True
+    WRITES_MODELS = True
     RETURN_TYPES = ("STRING", "STRING")
     RETURN_NAMES = ("lora_name", "report")
     OUTPUT_TOOLTIPS = (

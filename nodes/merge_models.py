@@ -63,6 +63,7 @@ class FewStepSaveModel:
     CATEGORY = "FewStep/merging"
     FUNCTION = "save"
     OUTPUT_NODE = True
+    WRITES_MODELS = True
     RETURN_TYPES = ("STRING",)
     RETURN_NAMES = ("checkpoint_name",)
     OUTPUT_TOOLTIPS = ("The name that the loaders list it by.",)
@@ -100,6 +101,7 @@ class FewStepInterpolateFiles:
     CATEGORY = "FewStep/merging"
     FUNCTION = "merge"
     OUTPUT_NODE = True
+    WRITES_MODELS = True
     RETURN_TYPES = ("STRING",)
     RETURN_NAMES = ("checkpoint_name",)
     OUTPUT_TOOLTIPS = ("The name that the loaders list it by.",)

@@ -1,41 +1,14 @@
 """What a training node says at its end: a picture of the loss, and a few lines of text."""
 
-import io
-
-import numpy
-import torch
-from PIL import Image
 from torch import Tensor
 
-
-def smooth(values: list[float], window: int = 25) -> list[float]:
-    """Running mean over at most `window` values."""
-    sums = numpy.cumsum([0.0, *values])
-    return [float(sums[i + 1] - sums[max(i + 1 - window, 0)]) / min(i + 1, window) for i in range(len(values))]
+from ..host.pictures import as_tensor
+from ..host.training.curve import curve, smooth
 
 
 def loss_image(metrics: list[dict]) -> Tensor:
-    """[1, h, w, 3] in 0..1: the loss and its running mean, and the gradient norm of every trained role below."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    whole, metrics = metrics, [record for record in metrics if "loss" in record]  # those with a turn of the student
-    steps = [record["step"] for record in metrics]
-    figure = Figure(figsize=(8, 5), dpi=100, layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
-    losses = [record["loss"] for record in metrics]
-    above.plot(steps, losses, color="0.8", linewidth=0.8)
-    above.plot(steps, smooth(losses), color="tab:blue")
-    above.set_ylabel("loss")
-    for key in dict.fromkeys(key for record in whole for key in record if key.endswith("_gradient")):
-        norms = [(record["step"], record[key]) for record in whole if key in record]
-        below.plot([step for step, _ in norms], smooth([n for _, n in norms]), label=key.removesuffix("_gradient"))
-    below.legend(fontsize="small")
-    below.set(xlabel="step", ylabel="gradient norm")
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
-    picture = numpy.asarray(Image.open(buffer).convert("RGB"), dtype=numpy.float32) / 255
-    return torch.from_numpy(picture)[None]
+    """The loss of a run as an IMAGE."""
+    return as_tensor(curve(metrics))
 
 
 def summary(result, method, config) -> str:

@@ -2,6 +2,7 @@
 
 from ..host import folders
 from ..host.names import is_plain, plain_name
+from ..host.training.curve import smooth
 from ..training.checks import require
 from ..training.state import RunFolder, step_of
 from . import report
@@ -68,7 +69,7 @@ def described(run: str, config: dict, metrics: list[dict], states: list, notes: 
         [
             "{}: {method}, step {} of {steps}".format(run, metrics[-1]["step"], **known),
             f"saved up to step {saved}; {seconds / len(metrics):.2f} s a step",
-            *([f"loss {losses[0]:.5f} -> {report.smooth(losses)[-1]:.5f} (running mean)"] if losses else []),
+            *([f"loss {losses[0]:.5f} -> {smooth(losses)[-1]:.5f} (running mean)"] if losses else []),
             "batch {batch_size} x {accumulate}, rank {rank}, seed {seed}".format(**known),
             *notes,
         ]

@@ -1,11 +1,10 @@
 """Sheets of images with a label for each row and column; one LoRA at several strengths and numbers of steps."""
 
-import numpy
 import torch
-from PIL import Image, ImageDraw
 from torch import Tensor
+from torch.nn import functional
 
-from ..host import folders, sampling
+from ..host import folders, pictures, sampling
 from ..host.loading import loras
 from ..host.loading.sampler import sampler_for
 from ..host.progress import Progress, throw_if_cancelled
@@ -15,7 +14,6 @@ from .load import FAMILY, LORA_FILE, check_match, ours_first, settings_of, unkno
 from .widgets import NEGATIVE, POSITIVE, numbers, seed, socket, text
 from .wrapper import about
 
-MARGIN, LINE = 110, 14  # pixels
 MOST = 64  # cells
 
 
@@ -70,27 +68,30 @@ class FewStepStrengthSheet:
         rows, columns = span(strengths, float, "strengths", -10, 10), span(steps, int, "steps", 1, 50)
         require(len(rows) * len(columns) <= MOST, f"{len(rows)} x {len(columns)} cells are over {MOST}. Take fewer.")
         name = lora_file or lora_name
-        tensors, settings = few_step_lora(model, name, family, max(columns))
+        tensors, settings = few_step_lora(model, name, family, max(columns), "FewStepStrengthSheet")
         cells, lines, progress = [], [], Progress(len(rows) * len(columns))
         for strength in rows:
             patched = loras.apply(model, None, tensors, strength)[0]
             plans = [sampler_for(patched, settings, count) for count in columns]  # refusals before any cell is drawn
             for count, (sampler, sigmas) in zip(columns, plans):
                 throw_if_cancelled()
-                parts = positive, negative, sampler, sigmas, latent_image
-                latent = sampling.sample_custom(patched, noise_seed, settings.cfg, *parts)
-                images = vae.decode(latent["samples"]).float().cpu().clamp(0, 1)
-                cells.append(images)
-                lines.append({"strength": strength, "steps": count, **measured(images)})
+                parts = noise_seed, settings.cfg, positive, negative, sampler, sigmas, latent_image
+                cells.append(drawn(patched, vae, *parts))
+                lines.append({"strength": strength, "steps": count, **measured(cells[-1])})
                 progress.show(len(cells))
         labels = [f"{settings.family[:12]} {strength:g}" for strength in rows]
         heads = [f"{count} step{'s' * (count > 1)}" for count in columns]
         return sheet(labels, cells, heads), torch.cat(cells), table(lines)
 
 
-def few_step_lora(model, name: str, family: str, steps: int) -> tuple[dict[str, Tensor], families.Settings]:
+def drawn(model, vae, *parts) -> Tensor:
+    """Images [b, h, w, 3] in 0..1. parts: what sampling.sample_custom takes after the MODEL."""
+    return vae.decode(sampling.sample_custom(model, *parts)["samples"]).float().cpu().clamp(0, 1)
+
+
+def few_step_lora(model, name: str, family: str, steps: int, node: str) -> tuple[dict[str, Tensor], families.Settings]:
     """(tensors as this MODEL takes them, the settings the file was made for). ValueError where either is unclear."""
-    tensors, metadata = loras.read(name, "FewStepStrengthSheet")
+    tensors, metadata = loras.read(name, node)
     found = settings_of(name, metadata) if family == families.AUTO else families.named(family, steps, name)
     with about(name):
         bases.refuse_other_base(bases.base_of(tensors), loras.base_of(model), False)
@@ -115,29 +116,25 @@ def measured(images: Tensor) -> dict[str, float]:
     return {"mean": float(images.mean()), "std": float(images.std()), "saturation": float(saturation.mean())}
 
 
-def table(rows: list[dict[str, float]]) -> str:
+def table(rows: list[dict[str, float | str]]) -> str:
     """The rows as Markdown."""
     head = " | ".join(rows[0])
-    lines = [" | ".join(f"{value:.4g}" for value in row.values()) for row in rows]
+    lines = [" | ".join(v if isinstance(v, str) else f"{v:.4g}" for v in row.values()) for row in rows]
     return "\n".join([f"| {line} |" for line in (head, " | ".join("---" for _ in rows[0]), *lines)])
 
 
-def sheet(labels: list[str], cells: list[Tensor], heads: tuple[str, ...] | list[str] = ("",)) -> Tensor:
-    """[1, h, w, 3]: a labelled row of cells per label, a cell [b, h, w, 3] for each head; cells row by row."""
-    count, height, width = cells[0].shape[:3]
-    top = LINE + 6 if any(heads) else 0
-    page = Image.new("RGB", (MARGIN + len(heads) * count * width, top + len(labels) * height), "white")
-    pen = ImageDraw.Draw(page)
-    for column, head in enumerate(heads):
-        pen.text((MARGIN + column * count * width + 4, 3), head, fill="black")
-    for row, label in enumerate(labels):
-        pen.text((8, top + row * height + (height - LINE) // 2), label, fill="black")
-    for number, images in enumerate(cells):
-        row, column = divmod(number, len(heads))
-        for index, pixels in enumerate(images):
-            image = Image.fromarray((pixels * 255).round().byte().numpy())
-            page.paste(image, (MARGIN + (column * count + index) * width, top + row * height))
-    return torch.from_numpy(numpy.asarray(page, dtype=numpy.float32) / 255)[None]
+def fitting(images: Tensor, side: int) -> Tensor:
+    """Images [b, h, w, 3] whose longer side is at most so many pixels; 0: as they are."""
+    longer = max(images.shape[1:3])
+    if not side or longer <= side:
+        return images
+    size = [max(round(length * side / longer), 1) for length in images.shape[1:3]]
+    return functional.interpolate(images.movedim(-1, 1), size, mode="area").movedim(1, -1)
+
+
+def sheet(labels: list[str], cells: list[Tensor], heads=("",), feet=()) -> Tensor:
+    """The pack's sheet as an IMAGE."""
+    return pictures.as_tensor(pictures.sheet(labels, cells, heads, feet))
 
 
 NODES = (FewStepStrengthSheet,)

@@ -3,11 +3,12 @@
 import torch
 from torch import Tensor
 
-from ..host import folders, sampling
+from ..host import folders
 from ..host.loading import loras
 from ..host.progress import Progress, throw_if_cancelled
 from ..weights import merge
 from .merge import FILES, RANK, parent, summed
+from .sheets import drawn as drawn_of
 from .sheets import measured as look
 from .sheets import sheet, span, table
 from .widgets import NEGATIVE, POSITIVE, choice, number, seed, socket, text
@@ -73,8 +74,7 @@ class FewStepMergeSweep:
 def draw(model, vae, settings: dict) -> Tensor:
     """Pictures [b, h, w, 3] in 0..1 of one merge; the noise is the same for all."""
     order = ("noise_seed", "cfg", "positive", "negative", "sampler", "sigmas", "latent_image")
-    latent = sampling.sample_custom(model, *(settings[name] for name in order))
-    return vae.decode(latent["samples"]).float().cpu().clamp(0, 1)
+    return drawn_of(model, vae, *(settings[name] for name in order))
 
 
 def norm_of(merged: dict[str, merge.Delta]) -> float:

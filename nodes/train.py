@@ -61,7 +61,8 @@ class FewStepDistill:
     TITLE = "FewStep Distill"
     DESCRIPTION = (
         "Trains a few-step LoRA, or a whole few-step model, of the model in front of it, which is not changed itself. "
-        "Cancel any time: the run is saved and goes on when it is queued again under the same name."
+        "Cancel any time: the run is saved and goes on when it is queued again under the same name. Loss, time left "
+        "and pictures are shown while it runs."
     )
     SEARCH_ALIASES = [
         "train",
@@ -78,6 +79,7 @@ class FewStepDistill:
     CATEGORY = "FewStep/training"
     FUNCTION = "distil"
     OUTPUT_NODE = True
+    WRITES_MODELS = True
     RETURN_TYPES = ("MODEL", "STRING", "IMAGE", "STRING", "LORA_MODEL", "LOSS_MAP")
     RETURN_NAMES = ("model", "lora_name", "loss_image", "report", "lora", "loss_map")
     OUTPUT_TOOLTIPS = (
@@ -98,6 +100,8 @@ class FewStepDistill:
             "in the run's set-aside folder. Set it back to -1 afterwards."
         )
         again = "Go on with a run of this name. Off: refuse when there is one."
+        stop = "On: cancel also writes the student's file as it is then, to be used at once."
+        board = "Also writes TensorBoard's scalars, in the run folder. Needs the package tensorboard."
         config = TrainConfig()
         return {
             "required": {
@@ -119,6 +123,8 @@ class FewStepDistill:
                 **of(config, **OTHERS),
                 "resume": yes_no(again, default=True, advanced=True),
                 "resume_step": whole(10000000, back, -1, default=-1, advanced=True),
+                "write_on_cancel": yes_no(stop, default=False, advanced=True),
+                "tensorboard": yes_no(board, default=False, advanced=True),
             },
         }
 
@@ -135,6 +141,8 @@ class FewStepDistill:
         precision=AUTO,
         resume=True,
         resume_step=-1,
+        write_on_cancel=False,
+        tensorboard=False,
         start_lora="none",
         start_file="",
         start_model=None,
@@ -145,7 +153,10 @@ class FewStepDistill:
         prompts = list(typed_prompts(preview_prompts, "preview_prompts"))[:8]
         start = start_file or ("" if start_lora == "none" else start_lora)
         goes_on = {"resume": resume, "resume_step": resume_step}
-        job = Job(model, clip, vae, data, method, config, run_name.strip(), prompts, start, start_model, **goes_on)
+        leaves = {"write_on_cancel": write_on_cancel, "tensorboard": tensorboard}
+        job = Job(
+            model, clip, vae, data, method, config, run_name.strip(), prompts, start, start_model, **goes_on, **leaves
+        )
         result = run.distil(job)
         losses = [record["loss"] for record in result.metrics if "loss" in record]
         text = report.summary(result, method, config)

@@ -6,13 +6,15 @@ from contextlib import contextmanager
 from functools import wraps
 
 from ..host.progress import say
+from ..host.routes import tell_of_new_files
 
 TITLES: dict[str, str] = {}  # of the nodes by id: people know the menu, not the ids
 SHOWN = ("report", "scores", "table")  # outputs that are also shown on the node
 
 
 def wrapped(node: type) -> type:
-    """The node class: its title stands before every ValueError, and its report is shown on it."""
+    """The node class: its title stands before every ValueError, its report is shown on it, and open pages hear of the
+    model files that it writes (WRITES_MODELS)."""
     TITLES[node.__name__] = node.TITLE
     function = getattr(node, node.FUNCTION)
     if hasattr(function, "__wrapped__"):
@@ -24,6 +26,9 @@ def wrapped(node: type) -> type:
             return with_report(node, function(*args, **inputs))
         except ValueError as error:
             raise ValueError(sentence(node, str(error))) from error
+        finally:  # a cancelled training may have written one, too
+            if getattr(node, "WRITES_MODELS", False):
+                tell_of_new_files()
 
     setattr(node, node.FUNCTION, called)
     return node

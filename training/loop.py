@@ -28,8 +28,9 @@ class NonFiniteLoss(RuntimeError):
 
 @dataclass
 class Trainer:
-    """One run. on_micro() is called before every micro-batch and may raise to cancel; on_step(step, record) after every
-    optimizer step. Whatever ends the run, the last completed step is saved and can be resumed."""
+    """One run. on_start(step) is called when it is known where the run goes on; on_micro() before every micro-batch and
+    may raise to cancel; on_step(step, record) after every optimizer step. Whatever ends the run, the last completed
+    step is saved and can be resumed."""
 
     config: TrainConfig
     method: Method
@@ -41,6 +42,7 @@ class Trainer:
     source: dict = field(default_factory=dict)  # what else identifies the run: model, data
     on_micro: Callable[[], None] = lambda: None
     on_step: Callable[[int, dict], None] = lambda step, record: None
+    on_start: Callable[[int], None] = lambda step: None
 
     def __post_init__(self):
         self.parameters = {role: self.roles.parameters(role) for role in sorted(self.method.trained)}
@@ -56,6 +58,7 @@ class Trainer:
     def run(self) -> None:
         """Train from the folder's newest state (or from nothing) to config.steps."""
         self.resume()
+        self.on_start(self.step)
         saved, every, watch = self.step, self.config.save_every, Watch.of(self.folder.metrics())
         took: deque[float] = deque(maxlen=51)  # seconds of the recent steps, which tell the time left
         try:
@@ -77,7 +80,7 @@ class Trainer:
             kept, saved = f"The state of step {saved} is kept" if saved else "No state was due before it", self.step
             raise DeadRun(f"{error} {kept}: set these and resume, or choose another run name.") from None
         finally:
-            if self.step > saved:
+            if self.step > saved and self.folder.path.is_dir():  # a deleted run's does not come back as half of one
                 self.save(watch.protected)
 
     def resume(self) -> None:

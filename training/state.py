@@ -155,6 +155,12 @@ class RunFolder:
         return file.read_text(encoding="utf-8", errors="replace").splitlines()[-100:] if file.is_file() else []
 
     def log(self, record: dict) -> None:
+        """Note a finished step. Raises ValueError when the folder is gone."""
+        require(
+            self.path.is_dir(),
+            f"The folder of the run {self.path.name!r} was deleted or moved away while it was trained. Put it back and "
+            "queue again to go on from its last saved step; without it, the run starts anew.",
+        )
         io.append(self.path / "metrics.jsonl", json.dumps(record) + "\n")
 
     def metrics(self) -> list[dict]:

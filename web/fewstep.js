@@ -1,4 +1,5 @@
 // Opens a graph of the pack when the page's address asks for it: ?fewstep=text_to_image_4_steps
+// Lists model files anew when one of our nodes has written some, as the key R does.
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
@@ -14,5 +15,16 @@ app.registerExtension({
   setup() {
     // Pages put the graph of before back after this; ours comes last.
     setTimeout(openAsked, 1500);
+  },
+});
+
+app.registerExtension({
+  name: "FewStep.files",
+  setup() {
+    let soon; // many files at once are one refresh
+    api.addEventListener("fewstep.files", () => {
+      clearTimeout(soon);
+      soon = setTimeout(() => app.refreshComboInNodes(), 300);
+    });
   },
 });

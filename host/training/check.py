@@ -11,7 +11,7 @@ from ...training.config import check_resume
 from .. import architectures, folders, model_copy, names
 from ..loading import loras, merging
 from ..sockets import Model
-from . import export, layers, memory, patches
+from . import export, layers, memory, patches, tensorboard
 from .job import NODE, Job
 from .memory import Need, size
 
@@ -23,6 +23,8 @@ def check(job: Job) -> Need:
     """Refuse what cannot work, and say what to do; else what the run will need."""
     name(job)
     sockets(job)
+    if job.tensorboard:
+        tensorboard.check()
     network(job)
     patches.check(job)
     student(job)

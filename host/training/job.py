@@ -33,6 +33,8 @@ class Job:
     start_model: Model | None = None  # a MODEL that a full-weight student starts from, instead of from the teacher
     resume: bool = True  # go on with a run of this name; False: refuse when there is one
     resume_step: int = -1  # the saved step to go on from; -1: the newest
+    write_on_cancel: bool = False  # a cancelled run leaves the student's file as it is then
+    tensorboard: bool = False  # the numbers of every step also as TensorBoard's scalars, in the run folder
 
     @property
     def folder(self) -> RunFolder:

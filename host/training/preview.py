@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ...samplers.registry import SAMPLERS
@@ -18,12 +17,12 @@ from .job import Job
 class Preview:
     """The preview prompts by the sampler the student is for, from the same noise every time.
 
-    Made while the host's model and text encoder are still in memory: the teacher's row is drawn once, by the host's
-    DPM++ 2M with the data's steps and guidance. Without a VAE or prompts there are no pictures.
+    Made while the host's model and text encoder are still in memory: the teacher's pictures are drawn once, by the
+    host's DPM++ 2M with the data's steps and guidance. Without a VAE or prompts there are no pictures.
     """
 
     def __init__(self, job: Job):
-        self.job, self.conds, self.teacher = job, [], None
+        self.job, self.conds, self.teacher = job, [], []
         if job.vae is None or not job.preview_prompts:
             return
         spec, prompts = job.spec, job.preview_prompts
@@ -34,12 +33,12 @@ class Preview:
         self.noise = sampling.unit_noise(shape, job.config.seed, list(range(len(prompts))))
         how = {"steps": spec.teacher_steps, "cfg": spec.teacher_cfg}
         latents = sampling.draw(job.model, encoded[:-1], encoded[-1], self.noise, **how)
-        self.teacher = self.row(latents)
+        self.teacher = self.decoded(latents)
 
-    def picture(self, student: Callable, copy: TrainingCopy) -> Image.Image | None:
-        """The student's row under the teacher's. student(y, sigma, cond) -> x0 on the training copy."""
-        if self.teacher is None:
-            return None
+    def student(self, student: Callable, copy: TrainingCopy) -> list[Tensor]:
+        """The student's pictures [h, w, 3], in the teacher's order. student(y, sigma, cond) -> x0 on the copy."""
+        if not self.teacher:
+            return []
         method = self.job.method
         sigmas = sigmas_of(copy.sampling, self.job.timesteps).to(copy.device)
         noise = self.noise.to(copy.device)
@@ -47,13 +46,12 @@ class Preview:
         model = Seen(partial(student, cond=join_conds(self.conds, copy.device)), copy.sampling)
         sampler = SAMPLERS[method.sampler]
         latents = sampler.function(model, start, sigmas, **sampler.keywords(method.eta, self.job.config.seed))
-        return as_picture(torch.cat([self.teacher, self.row(self.job.model.model.process_latent_out(latents.cpu()))]))
+        return self.decoded(self.job.model.model.process_latent_out(latents.cpu()))
 
-    def row(self, latents: Tensor) -> Tensor:
-        """Decoded latents in the VAE's scale side by side, [h, n w, 3] in 0..1."""
+    def decoded(self, latents: Tensor) -> list[Tensor]:
+        """Latents in the VAE's scale as pictures [h, w, 3] in 0..1."""
         with torch.inference_mode():
-            pixels = self.job.vae.decode(latents)
-        return torch.cat(list(pixels.clamp(0, 1).cpu()), dim=1)
+            return list(self.job.vae.decode(latents).float().clamp(0, 1).cpu())
 
 
 class Seen:
@@ -64,8 +62,3 @@ class Seen:
 
     def __call__(self, x: Tensor, sigma: Tensor, **_) -> Tensor:
         return self.denoise(x, sigma)
-
-
-def as_picture(pixels: Tensor) -> Image.Image:
-    """[h, w, 3] in 0..1 as a picture."""
-    return Image.fromarray((pixels * 255).round().byte().numpy())

@@ -17,9 +17,9 @@ from ...training.path import Path
 from ...weights import io
 from .. import model_copy
 from ..data import dataset
-from ..progress import Progress, throw_if_cancelled
+from ..progress import Cancelled, Progress, Says, throw_if_cancelled
 from ..rewards import clip, offload
-from . import check, export, roles
+from . import check, export, roles, saved_steps
 from .after_step import AfterStep
 from .best import Best
 from .job import NODE, Job, Result
@@ -40,7 +40,8 @@ class Student:
 def distil(job: Job) -> Result:
     """Train a student and write its file: a LoRA, or a whole network. The MODEL on the wire is not changed.
 
-    Cancel raises the host's exception within one micro-batch; the run folder then holds the last step, to be resumed.
+    Cancel raises the host's exception within one micro-batch; the run folder then holds the last step, to be resumed,
+    and where the job says so the student's file is written as it is.
     """
     need = check.check(job)
     with job.folder.held():
@@ -50,6 +51,7 @@ def distil(job: Job) -> Result:
         if job.resume_step >= 0:
             folder.go_back(job.resume_step)
         try:
+            saved_steps.note(job)
             with model_copy.training_mode():
                 student = train(job)
         finally:  # the copy of the model dies here, not at the next garbage collection
@@ -70,8 +72,8 @@ def train(job: Job) -> Student:
     nets = roles.roles_of(job, copy, examples)
     path = Path(copy.sigmas(), is_flow(copy.sampling))
     best = Best.of(job, nets, path, examples, copy.device) if config.keep == "best" else None
-    after_step = AfterStep(job, best, partial(preview.picture, partial(nets, job.kept_role), copy))
-    Trainer(
+    after_step = AfterStep(job, best, partial(preview.student, partial(nets, job.kept_role), copy), preview.teacher)
+    trainer = Trainer(
         config,
         with_decoder(job, copy.device),
         nets,
@@ -82,20 +84,33 @@ def train(job: Job) -> Student:
         job.source,
         throw_if_cancelled,
         after_step,
-    ).run()
-    kept = best.weights() if best else nets.parameters(job.kept_role)
+        after_step.begin,
+    )
+    try:
+        trainer.run()
+    except Cancelled:
+        if job.write_on_cancel and trainer.step:
+            export.write(job, export.as_file(job, kept_of(job, nets, best))[0])
+        raise
+    kept = kept_of(job, nets, best)
     tensors, error = export.as_file(job, kept)
     return Student(tensors, sum(p.numel() for p in nets.parameters("student").values()), error)
+
+
+def kept_of(job: Job, nets, best: Best | None) -> dict[str, Tensor]:
+    """The weights that are the product."""
+    return best.weights() if best else nets.parameters(job.kept_role)
 
 
 def examples_of(job: Job) -> Examples:
     """The data as the method wants it, made now or found from an earlier run; with a progress bar of its own."""
     count, batch = job.spec.count, min(job.config.batch_size, 16)
-    progress = Progress(count)
+    progress, says = Progress(count), Says()
 
     def on_item(done: int, total: int) -> None:
         throw_if_cancelled()
         progress.show(done * count // total)
+        says(f"data: {done * count // total} of {count}")
 
     maker = dataset.Maker(job.model, job.clip, job.vae, job.config.seed, job.folder.path, batch, on_item)
     return dataset.build(job.spec, maker, job.method.images)

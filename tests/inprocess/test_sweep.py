@@ -7,6 +7,7 @@ pytest.importorskip("comfy", reason="the embedded host is not installed here")
 
 
 def test_the_numbers_are_those_of_the_pictures(tiny):
+    from fewstep.host import pictures
     from fewstep.nodes import sheets, sweep
 
     a, b = torch.zeros(2, 4, 4, 3), torch.ones(2, 4, 4, 3)
@@ -15,7 +16,7 @@ def test_the_numbers_are_those_of_the_pictures(tiny):
     row = sweep.measured(0.5, drawn, norms)
     assert row["norm"] == 1.5 and row["saturation"] == 0.75
     assert row["to A"] == pytest.approx(half.mean().item()) and row["to B"] == pytest.approx(1 - half.mean().item())
-    assert sheets.sheet(["a", "b"], [half, a]).shape == (1, 8, sheets.MARGIN + 8, 3)
+    assert sheets.sheet(["a", "b"], [half, a]).shape == (1, 8, pictures.MARGIN + 8, 3)
     assert len(sheets.table([row]).splitlines()) == 3
 
 
