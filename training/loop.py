@@ -18,6 +18,7 @@ from .config import TrainConfig, check_resume
 from .data import Examples, make_batch
 from .method import Method, Turn
 from .path import Path
+from .processes import ALONE, Alone
 from .roles import update_average
 from .watchdog import RATES, DeadRun, Watch, way_back
 
@@ -30,7 +31,11 @@ class NonFiniteLoss(RuntimeError):
 class Trainer:
     """One run. on_start(step) is called when it is known where the run goes on; on_micro() before every micro-batch and
     may raise to cancel; on_step(step, record) after every optimizer step. Whatever ends the run, the last completed
-    step is saved and can be resumed."""
+    step is saved and can be resumed.
+
+    processes: those that train it together, each with batch_size samples in a micro-batch. The first alone reads and
+    writes the folder, watches the numbers and calls on_start and on_step.
+    """
 
     config: TrainConfig
     method: Method
@@ -43,6 +48,7 @@ class Trainer:
     on_micro: Callable[[], None] = lambda: None
     on_step: Callable[[int, dict], None] = lambda step, record: None
     on_start: Callable[[int], None] = lambda step: None
+    processes: Alone = ALONE
 
     def __post_init__(self):
         self.parameters = {role: self.roles.parameters(role) for role in sorted(self.method.trained)}
@@ -54,10 +60,19 @@ class Trainer:
         }
         self.scaler = make_scaler(self.config.precision, self.device)
         self.step = 0
+        self.ahead = 0  # micro-batches that the numbering skips, after a part of the run on other processes
+
+    def follow(self) -> None:
+        """Take the same steps as the first process, which alone keeps and shows what comes of them."""
+        while self.step < self.config.steps:
+            self.train_step()
+            self.step += 1
 
     def run(self) -> None:
         """Train from the folder's newest state (or from nothing) to config.steps."""
         self.resume()
+        if not self.processes.first:
+            return self.follow()
         self.on_start(self.step)
         saved, every, watch = self.step, self.config.save_every, Watch.of(self.folder.metrics())
         took: deque[float] = deque(maxlen=51)  # seconds of the recent steps, which tell the time left
@@ -84,17 +99,27 @@ class Trainer:
                 self.save(watch.protected)
 
     def resume(self) -> None:
-        settings = {**self.source, **self.method.recipe(), **asdict(self.config)}
-        before = self.folder.read_config()
-        if before is not None:
-            check_resume(before, settings, f"The run {self.folder.path.name!r}")
-        self.step, tensors = self.folder.load()
+        step, tensors = self.read() if self.processes.first else (0, {})
+        self.step, tensors = self.processes.from_first(step, tensors)
         if tensors:
+            samples, size = int(tensors.pop("samples", 0)), self.config.batch_size * self.processes.count
+            if not samples:  # all of it in one process
+                samples = self.step * self.config.accumulate * self.config.batch_size
+            self.ahead = -(-samples // size) - self.step * self.config.accumulate
             states.unpack(tensors, self.kept(), self.optimizers)
             scaler = self.scaler.state_dict()
             found = {name: type(value)(tensors.get(f"scaler.{name}", value)) for name, value in scaler.items()}
             self.scaler.load_state_dict(found)
+
+    def read(self) -> tuple[int, dict[str, Tensor]]:
+        """(step, tensors) of the folder's state, which gets the settings of this part of the run."""
+        settings = {**self.source, **self.method.recipe(), **asdict(self.config)}
+        before = self.folder.read_config()
+        if before is not None:
+            check_resume(before, settings, f"The run {self.folder.path.name!r}")
+        found = self.folder.load()
         self.folder.write_config(settings)
+        return found
 
     def kept(self) -> dict[str, dict[str, Tensor]]:
         """The roles that a state holds: the trained ones, the moving average and the student of the phase before."""
@@ -105,6 +130,9 @@ class Trainer:
     def save(self, protected: int = 0) -> int:
         scaler = {f"scaler.{name}": torch.tensor(value) for name, value in self.scaler.state_dict().items()}
         tensors = {**states.pack(self.kept(), self.optimizers), **scaler}
+        if self.ahead or self.processes.count > 1:  # so that another number of processes goes on behind these samples
+            micros = self.step * self.config.accumulate + self.ahead
+            tensors["samples"] = torch.tensor(micros * self.config.batch_size * self.processes.count)
         self.folder.save(self.step, tensors, self.config.keep_last, protected)
         return self.step
 
@@ -134,6 +162,7 @@ class Trainer:
         Losses and logs come off the device once, before the weights are touched.
         """
         optimizer, size = self.optimizers[turn.role], self.config.batch_size
+        whole = size * self.processes.count
         logs: dict[str, Tensor] = {}
         training = self.training[turn.role]
         rate = self.config.rate(self.step, training.rate, training.warmup)
@@ -142,14 +171,15 @@ class Trainer:
         optimizer.zero_grad(set_to_none=True)
         for micro in range(self.config.accumulate):
             self.on_micro()
-            first = (self.step * self.config.accumulate + micro) * size
-            steps = {"step": self.step, "stream": stream, "steps": self.config.steps}
+            first = (self.step * self.config.accumulate + micro + self.ahead) * whole + self.processes.index * size
+            steps = {"step": self.step, "stream": stream, "steps": self.config.steps, "whole": whole}
             batch = make_batch(self.examples, self.config.seed, first, size, self.device, **steps)
             for name, value in self.accumulate(turn, batch).items():
                 logs[name] = logs.get(name, 0.0) + value / self.config.accumulate
+        self.processes.average_gradients(self.parameters[turn.role].values())
         self.scaler.unscale_(optimizer)
         norm = torch.nn.utils.clip_grad_norm_(list(self.parameters[turn.role].values()), self.config.clip)
-        numbers = on_cpu({**logs, f"{turn.role}_gradient": norm})
+        numbers = self.processes.average(on_cpu({**logs, f"{turn.role}_gradient": norm}))
         self.require_finite(turn.role, "loss", numbers["loss"])
         if self.scaler.get_scale() <= 1:  # above, the scaler answers an overflow by itself; 1 is also that of none
             self.require_finite(turn.role, "gradient norm", numbers[f"{turn.role}_gradient"])

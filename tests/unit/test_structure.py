@@ -23,14 +23,14 @@ HOST_MODULES = {"comfy", "folder_paths", "latent_preview", "nodes", "server", "e
 THIRD_PARTY = {
     "samplers": {"torch"},
     "weights": {"torch", "safetensors"},
-    "training": {"torch", "peft", "kornia", "bitsandbytes"},
+    "training": {"torch", "peft", "kornia", "bitsandbytes", "accelerate"},
 }
 STANDARD = set(sys.stdlib_module_names)
 FILES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 HOST_OWNS = {"torch", "torchvision", "numpy", "transformers", "tokenizers", "PIL", "aiohttp"}
 # A choice of the user asks for these, and a sentence names them where they lack.
-OPTIONAL = {"bitsandbytes", "efficientnet_lite_pytorch", "onnx2torch", "ImageReward"}
+OPTIONAL = {"accelerate", "bitsandbytes", "efficientnet_lite_pytorch", "onnx2torch", "ImageReward"}
 CODE = [
     *FILES,
     *(file for room in ("benchmarks", "recipes", "tools") for file in sorted((ROOT / room).rglob("*.py"))),
