@@ -29,9 +29,9 @@ class NonFiniteLoss(RuntimeError):
 
 @dataclass
 class Trainer:
-    """One run. on_start(step) is called when it is known where the run goes on; on_micro() before every micro-batch and
-    may raise to cancel; on_step(step, record) after every optimizer step. Whatever ends the run, the last completed
-    step is saved and can be resumed.
+    """One run. on_start(step) is called when it is known where the run goes on; on_micro() before every micro-batch
+    of a step whose first turn has not moved its weights yet, and may raise to cancel; on_step(step, record) after every
+    step. Whatever ends the run, the last completed step is saved and can be resumed.
 
     processes: those that train it together, each with batch_size samples in a micro-batch. The first alone reads and
     writes the folder, watches the numbers and calls on_start and on_step.
@@ -60,6 +60,7 @@ class Trainer:
         }
         self.scaler = make_scaler(self.config.precision, self.device)
         self.step = 0
+        self.begun = False  # whether a turn of this step has moved its weights: what is saved now is no whole step
         self.ahead = 0  # micro-batches that the numbering skips, after a part of the run on other processes
 
     def follow(self) -> None:
@@ -138,7 +139,7 @@ class Trainer:
 
     def train_step(self) -> dict:
         """All turns that are due, then the moving average. A turn that is not due costs nothing."""
-        started, record = time.perf_counter(), {"step": self.step + 1}
+        started, record, self.begun = time.perf_counter(), {"step": self.step + 1}, False
         if self.step in self.method.handovers:
             self.roles.copy("target" if self.averaged else "student", "previous")
         for number, turn in enumerate(self.method.turns):
@@ -170,7 +171,8 @@ class Trainer:
             group["lr"] = rate
         optimizer.zero_grad(set_to_none=True)
         for micro in range(self.config.accumulate):
-            self.on_micro()
+            if not self.begun:
+                self.on_micro()
             first = (self.step * self.config.accumulate + micro + self.ahead) * whole + self.processes.index * size
             steps = {"step": self.step, "stream": stream, "steps": self.config.steps, "whole": whole}
             batch = make_batch(self.examples, self.config.seed, first, size, self.device, **steps)
@@ -184,6 +186,7 @@ class Trainer:
         if self.scaler.get_scale() <= 1:  # above, the scaler answers an overflow by itself; 1 is also that of none
             self.require_finite(turn.role, "gradient norm", numbers[f"{turn.role}_gradient"])
         self.scaler.step(optimizer)
+        self.begun = True
         self.scaler.update()
         optimizer.zero_grad(set_to_none=True)
         return {**numbers, **({"learning_rate": rate} if turn.role == "student" else {})}

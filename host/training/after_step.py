@@ -16,6 +16,8 @@ from .job import Job
 
 log = logging.getLogger(__name__)
 
+WIDE = 1.6  # the width of a curve beside pictures, in heights
+
 
 class AfterStep:
     """Called with (step, its record). draw(): the student's pictures now, [h, w, 3] each; teacher: the same noise's."""
@@ -61,7 +63,7 @@ class AfterStep:
         labels = [f"teacher\n{self.job.spec.teacher_steps} steps", f"student\n{plural(steps)}\nat step {step}"]
         rows = sheet(labels, [cell[None] for cell in (*self.teacher, *cells)], self.job.preview_prompts)
         height = max(rows.height, 240)
-        return beside(curve(metrics, (height * 8 // 5, height)), rows)
+        return beside(curve(metrics, (round(WIDE * height), height)), rows)
 
 
 def plural(steps: int) -> str:

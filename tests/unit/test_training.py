@@ -260,6 +260,30 @@ def test_cancel_stops_within_one_micro_batch_and_keeps_the_run(tmp_path):
     assert [r["step"] for r in RunFolder(tmp_path).metrics()] == list(range(1, 11))
 
 
+def test_cancel_is_not_asked_for_between_two_turns_of_a_step(tmp_path):
+    """A state saved there would hold half of a step, which the resumed run would take once more."""
+    options = ConsistencyOptions(skip=100, **OPTIONS)
+    turns = tuple(Turn("student", (Term(consistency, options, weight),)) for weight in (1.0, 0.5))
+
+    def run_of(folder, **hooks):
+        method = Method("LCM", options, turns, "lcm", "lcm")
+        return trainer(tmp_path / folder, 6, method=method, save_every=100, **hooks)
+
+    def cancel():
+        asked.append(1)
+        if len(asked) == 4:
+            raise InterruptedError("cancelled")
+
+    whole, asked = run_of("whole"), []
+    whole.run()
+    with pytest.raises(InterruptedError):
+        run_of("cut", on_micro=cancel).run()
+    again = run_of("cut")
+    again.run()
+    assert RunFolder(tmp_path / "cut").metrics()[3]["step"] == 4  # the fourth step was asked about once, as each is
+    assert all(torch.equal(a, b) for a, b in zip(weights_of(whole), weights_of(again)))
+
+
 def test_metrics_after_the_last_saved_state_are_cut(tmp_path):
     run = trainer(tmp_path, 4)
     run.run()
