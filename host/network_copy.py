@@ -24,11 +24,15 @@ STAGED = (
     "dynamic_patchers",
 )
 
+PLAIN = (int, float, str, bytes, type(None))  # no handles: nothing is freed with them
+
 
 def copied(module: nn.Module, memo: dict | None = None) -> nn.Module:
     """A deep copy; memo: as copy.deepcopy takes it, {id of what is in the original: what stands for it in the copy}."""
     kept = [vars(part)[name] for part in module.modules() for name in STAGED if name in vars(part)]
-    clone = copy.deepcopy(module, {id(thing): None for thing in kept} | (memo or {}))
+    # A small number is one object wherever it stands: a signature of 4 must not take a layer's in_features of 4 along.
+    handles = [thing for thing in kept if not isinstance(thing, PLAIN)]
+    clone = copy.deepcopy(module, {id(thing): None for thing in handles} | (memo or {}))
     for part in clone.modules():
         for name in STAGED:
             vars(part).pop(name, None)

@@ -111,6 +111,17 @@ def test_a_model_keeps_its_weights_when_the_host_unloads_part_of_it_and_all_of_i
     assert all(torch.equal(w, weights[name]) for name, w in bits(base).items())
 
 
+def test_a_copy_loses_the_hosts_handles_and_nothing_else():
+    from fewstep.host import network_copy
+
+    layer, handle = torch.nn.Conv2d(4, 8, 1), SimpleNamespace(pages=[1])
+    layer._v, layer._v_signature, layer._prefetch = handle, layer.in_channels, layer.training
+    copy = network_copy.copied(torch.nn.Sequential(layer))[0]
+    assert not {"_v", "_v_signature", "_prefetch"} & set(vars(copy)) and layer._v is handle
+    assert (copy.in_channels, copy.training) == (4, True) and torch.equal(copy.weight, layer.weight)
+    assert copy.weight is not layer.weight
+
+
 def test_a_merge_made_while_the_host_has_one_half_in_part_is_the_same(plain):
     """B's weights are read as they lie in memory: patched ones must not be taken for plain ones."""
     base, clip, _ = plain
