@@ -99,10 +99,8 @@ class FewStepCompare:
                 drawn.append(cell(column, seed, positive, negative, latent_image, vae))
                 progress.show(len(drawn))
         by_row = [drawn[c * len(rows) + r] for r in range(len(rows)) for c in range(len(columns))]
-        heads, feet = (
-            heads_of(columns),
-            [f"{seconds:.2f} s\n{passes:g} pass{'es' * (passes != 1)}" for _, seconds, passes in by_row],
-        )
+        heads = heads_of(columns)
+        feet = [f"{seconds:.2f} s\n{passes:g} pass{'es' * (passes != 1)}" for _, seconds, passes in by_row]
         cells = [fitting(images, cell_size) for images, _, _ in by_row]
         page = sheet([f"seed {seed}" for seed in rows], cells, heads, feet)
         return page, torch.cat([images for images, _, _ in by_row]), lines_of(heads, drawn, len(rows))
