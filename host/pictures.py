@@ -1,5 +1,6 @@
 """Pictures side by side with words around them: one maker for every sheet of the pack."""
 
+import io
 import textwrap
 from collections.abc import Sequence
 
@@ -67,6 +68,20 @@ def beside(*pictures: Image.Image) -> Image.Image:
         whole.paste(one, (left, 0))
         left += one.width
     return whole
+
+
+def decoded(vae, latents: Tensor) -> Tensor:
+    """Latents in the VAE's scale as images [b, h, w, 3] in 0..1, on the CPU."""
+    return vae.decode(latents).float().cpu().clamp(0, 1)
+
+
+def of_figure(figure) -> Image.Image:
+    """A figure of matplotlib, without its global state, which belongs to the main thread."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    return Image.open(buffer).convert("RGB")
 
 
 def as_picture(pixels: Tensor) -> Image.Image:

@@ -12,6 +12,7 @@ from ..host import sampling
 from ..host.loading import loras
 from ..host.loading.sampler import attach, sampler_for
 from ..host.loading.stock_sampling import with_shift
+from ..host.pictures import decoded
 from ..host.progress import Progress, throw_if_cancelled
 from ..samplers.registry import SAMPLERS
 from ..training.checks import require
@@ -166,8 +167,7 @@ def cell(column: Column, seed: int, positive, negative, latent, vae) -> tuple[Te
         )
         sampling.finish()
         seconds = time.perf_counter() - start
-    images = vae.decode(found["samples"]).float().cpu().clamp(0, 1)
-    return images, seconds, passes.rows / max(len(found["samples"]), 1)
+    return decoded(vae, found["samples"]), seconds, passes.rows / max(len(found["samples"]), 1)
 
 
 def heads_of(columns: list[Column]) -> list[str]:

@@ -1,11 +1,9 @@
 """Where each schedule asks the network, as a picture."""
 
-import io
-
 from PIL import Image
 
 from ..host.loading.sampler import attached, sigmas_of
-from ..host.pictures import as_tensor
+from ..host.pictures import as_tensor, of_figure
 from ..samplers import schedule
 from .widgets import DENOISE, numbers, socket, text, whole
 
@@ -55,7 +53,6 @@ def points(sampling, sigmas) -> list[float]:
 
 def picture(lines: dict[str, list[float]], floors: dict[int, list[int]]) -> Image.Image:
     """A row of dots with their timesteps for each schedule; the floors of the segments as rows of bars below."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows = [*lines, *(f"floors of {count} segments" for count in floors)]
@@ -70,9 +67,7 @@ def picture(lines: dict[str, list[float]], floors: dict[int, list[int]]) -> Imag
             axes.annotate(f"{timestep:.0f}", (timestep, row), (0, 9), textcoords="offset points", ha="center", size=8)
     axes.set(yticks=range(len(rows)), yticklabels=rows, xlabel="timestep", xlim=(1040, -40), ylim=(len(rows), -0.7))
     axes.grid(axis="x", color="0.9")
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
-    return Image.open(buffer).convert("RGB")
+    return of_figure(figure)
 
 
 def table(lines: dict[str, list[float]]) -> str:

@@ -86,7 +86,7 @@ class FewStepStrengthSheet:
 
 def drawn(model, vae, *parts) -> Tensor:
     """Images [b, h, w, 3] in 0..1. parts: what sampling.sample_custom takes after the MODEL."""
-    return vae.decode(sampling.sample_custom(model, *parts)["samples"]).float().cpu().clamp(0, 1)
+    return pictures.decoded(vae, sampling.sample_custom(model, *parts)["samples"])
 
 
 def few_step_lora(model, name: str, family: str, steps: int, node: str) -> tuple[dict[str, Tensor], families.Settings]:

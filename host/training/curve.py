@@ -1,9 +1,9 @@
 """The loss of a run as a picture."""
 
-import io
-
 import numpy
 from PIL import Image
+
+from ..pictures import of_figure
 
 
 def smooth(values: list[float], window: int = 25) -> list[float]:
@@ -14,7 +14,6 @@ def smooth(values: list[float], window: int = 25) -> list[float]:
 
 def curve(metrics: list[dict], size: tuple[int, int] = (800, 500)) -> Image.Image:
     """The loss and its running mean, and the gradient norm of every trained role below. size: (width, height)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     whole, metrics = metrics, [record for record in metrics if "loss" in record]  # those with a turn of the student
@@ -31,6 +30,4 @@ def curve(metrics: list[dict], size: tuple[int, int] = (800, 500)) -> Image.Imag
     if below.lines:
         below.legend(fontsize="small")
     below.set(xlabel="step", ylabel="gradient norm")
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
-    return Image.open(buffer).convert("RGB")
+    return of_figure(figure)

@@ -11,6 +11,7 @@ from ...samplers.schedule import sigmas_of
 from ...training.data import join_conds
 from .. import architectures, conditioning, sampling
 from ..model_copy import TrainingCopy
+from ..pictures import decoded
 from .job import Job
 
 
@@ -51,7 +52,7 @@ class Preview:
     def decoded(self, latents: Tensor) -> list[Tensor]:
         """Latents in the VAE's scale as pictures [h, w, 3] in 0..1."""
         with torch.inference_mode():
-            return list(self.job.vae.decode(latents).float().clamp(0, 1).cpu())
+            return list(decoded(self.job.vae, latents))
 
 
 class Seen:
