@@ -77,7 +77,8 @@ def publish(stage: Stage, file: Path, out: Path) -> None:
     recipe = json.loads(metadata[families.METADATA_KEY])
     sampling = recipe["sampling"]
     sampling["timesteps"] |= {str(count): list(own) for count, own in stage.timesteps.items()}
-    sampling["steps"] = [sampling["steps"][0], max([sampling["steps"][1], *stage.timesteps])]
+    every = [*sampling["steps"], *stage.timesteps]
+    sampling["steps"] = [min(every), max(every)]
     about = {"modelspec.title": stage.title, families.METADATA_KEY: json.dumps(recipe)}
     io.save(half, out / f"{stage.title}.safetensors", {**metadata, **about})
 
