@@ -12,6 +12,11 @@ except ImportError:  # the PyPI host, when it is used in-process
     from comfy.cmd import latent_preview
 
 try:
+    from comfy_execution.graph_utils import ExecutionBlocker
+except ImportError:  # the PyPI host has none
+    ExecutionBlocker = None
+
+try:
     from comfy.interruption import InterruptProcessingException  # the PyPI host's
 except ImportError:
     from comfy.model_management import InterruptProcessingException
@@ -48,6 +53,16 @@ class Says:
     def now(self, text: str) -> None:
         self.last = time.monotonic()
         say(text)
+
+
+def held_back(instead):
+    """An output that is not there yet: the host leaves out the nodes behind it, or gets `instead` where it cannot."""
+    return ExecutionBlocker(None) if ExecutionBlocker else instead
+
+
+def cancel() -> None:
+    """As if the user had pressed cancel."""
+    model_management.interrupt_current_processing()
 
 
 def throw_if_cancelled() -> None:
