@@ -98,6 +98,6 @@ def device_of(args: argparse.Namespace, processes) -> str:
 def stop_by_signals(first: bool) -> None:
     """Ctrl-C and a stop signal end the run after its micro-batch, saved. The first process decides for all."""
     progress = import_module("fewstep.host.progress")
-    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), (lambda *_: progress.cancel()) if first else signal.SIG_IGN)
