@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 HERE = Path(__file__).resolve().parent
@@ -13,7 +14,7 @@ SHOWN = {"1": (14, 28), "2": (11, 25), "4": (10, 23)}  # passes: limits of the d
 
 def drawn(rows: list[dict]) -> Figure:
     """A panel for each number of passes; a run has one colour in all of them."""
-    colours = {run: f"C{number % 10}" for number, run in enumerate(dict.fromkeys(row["run"] for row in rows))}
+    colours = {run: colormaps["tab20"](number) for number, run in enumerate(dict.fromkeys(row["run"] for row in rows))}
     figure = Figure(figsize=(13, 4.6), layout="constrained")
     for panel, (passes, limits) in zip(figure.subplots(1, len(SHOWN)), SHOWN.items()):
         for run, colour in colours.items():
