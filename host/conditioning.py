@@ -17,7 +17,7 @@ Encoded = tuple[Tensor, Tensor | None]  # hidden states [1, tokens, width], pool
 
 def encode_text(clip: Clip, prompt: str) -> Encoded:
     """(hidden states [1, tokens, width], pooled [1, width] or None), as the stock CLIPTextEncode gives them."""
-    with torch.no_grad():
+    with torch.inference_mode():  # in which the host moves its weights; see TrainingCopy
         return clip.encode_from_tokens(clip.tokenize(prompt), return_pooled=True)
 
 

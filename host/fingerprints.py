@@ -47,7 +47,8 @@ def of_network(network: nn.Module) -> str:
 
 def sample_of(tensor: Tensor) -> bytes:
     """A tensor's shape and 16 of its values."""
-    some = tensor.detach().flatten()[:: max(tensor.numel() // 16, 1)][:16].float().cpu()
+    # .data, not detach(): torch refuses views of an inference-mode weight that was moved outside that mode
+    some = tensor.data.flatten()[:: max(tensor.numel() // 16, 1)][:16].float().cpu()
     return f"{tuple(tensor.shape)}".encode() + some.numpy().tobytes()
 
 

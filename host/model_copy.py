@@ -71,9 +71,10 @@ class TrainingCopy:
     def __init__(self, model: Model, dtype: torch.dtype = torch.float32, node: str = "FewStep"):
         """model: the host's MODEL, left as it is; dtype: of weights and forward pass."""
         refuse_quantised(model.model.diffusion_model, node)
-        with torch.inference_mode(False), torch.no_grad():
-            patched = unstreamed(model, node)
+        patched = unstreamed(model, node)
+        with torch.inference_mode():  # as the host itself does: weights that move outside it cannot be read again
             call_supported(model_management.load_models_gpu, [patched], force_patch_weights=True, force_full_load=True)
+        with torch.inference_mode(False), torch.no_grad():
             self.net = to_trainable(patched.model.diffusion_model, dtype).to(patched.load_device).eval()
             self.net.dtype = dtype
             if dtype != torch.float32:
@@ -84,7 +85,8 @@ class TrainingCopy:
             sampling = patched.get_model_object("model_sampling")
             self.base._modules["model_sampling"] = copy_of(sampling)
             self.base.manual_cast_dtype = None
-        model_management.unload_all_models()  # one copy alive: the host loads its own again when it samples
+        with torch.inference_mode():
+            model_management.unload_all_models()  # one copy alive: the host loads its own again when it samples
         model_management.soft_empty_cache()
         self.device, self.dtype = patched.load_device, dtype
         self.transformer_options = model.model_options.get("transformer_options", {})

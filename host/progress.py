@@ -12,9 +12,14 @@ except ImportError:  # the PyPI host, when it is used in-process
     from comfy.cmd import latent_preview
 
 try:
-    from comfy.interruption import InterruptProcessingException  # the PyPI host's
+    from comfy_execution.graph_utils import ExecutionBlocker
+except ImportError:  # the PyPI host has none
+    ExecutionBlocker = None
+
+try:
+    from comfy.interruption import InterruptProcessingException, processing_interrupted  # the PyPI host's
 except ImportError:
-    from comfy.model_management import InterruptProcessingException
+    from comfy.model_management import InterruptProcessingException, processing_interrupted
 
 from .routes import page
 from .sockets import Model
@@ -48,6 +53,21 @@ class Says:
     def now(self, text: str) -> None:
         self.last = time.monotonic()
         say(text)
+
+
+def held_back(instead):
+    """An output that is not there yet: the host leaves out the nodes behind it, or gets `instead` where it cannot."""
+    return ExecutionBlocker(None) if ExecutionBlocker else instead
+
+
+def cancel(pressed: bool = True) -> None:
+    """As if the user had pressed cancel; False takes it back."""
+    model_management.interrupt_current_processing(pressed)
+
+
+def is_cancelled() -> bool:
+    """Whether the user has pressed cancel and nothing has been stopped by it yet."""
+    return bool(processing_interrupted())
 
 
 def throw_if_cancelled() -> None:

@@ -9,12 +9,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import install, upstream
+from . import install, train, upstream
 from .folders import ROOT
 from .pip import InstallError
 
 INSIDE = "FEWSTEP_INSIDE"  # set for the second start, inside the right Python
-MODULES = {"demo": "demo", "api": "headless", "train": "headless", "comfy": "commands"}
+MODULES = {"demo": "demo", "api": "headless", "train": "train", "comfy": "commands"}
 MODULES |= {"test": "commands", "bench": "commands", "recipe": "commands", "tool": "commands"}
 
 
@@ -31,9 +31,11 @@ def main(argv: Sequence[str]) -> int:
             for name in ("SIGTERM", "SIGHUP"):  # leave through every `finally`: the host must stop
                 if hasattr(signal, name):
                     signal.signal(getattr(signal, name), lambda *_: sys.exit(143))
-            module = importlib.import_module(f".{MODULES[args.command]}", __package__)
-            return getattr(module, args.command)(args) or 0
-        return rerun(choose_python(args), argv)
+            return run(args)
+        python = choose_python(args)
+        if train.is_run(args) and python == Path(sys.executable):  # maybe one of several, whose launcher watches it
+            return run(args)
+        return rerun(python, argv)
     except (RuntimeError, ValueError, OSError) as error:
         if os.environ.get("FEWSTEP_TRACEBACK"):
             raise
@@ -44,8 +46,16 @@ def main(argv: Sequence[str]) -> int:
         return 130
 
 
+def run(args: argparse.Namespace) -> int:
+    """Run the command in this process."""
+    module = importlib.import_module(f".{MODULES[args.command]}", __package__)
+    return getattr(module, args.command)(args) or 0
+
+
 def choose_python(args: argparse.Namespace) -> Path:
     """Return the Python for this command: the embedded host's, the fresh clone's or the user's own."""
+    if train.is_run(args):
+        return train.python_of(args)
     files = install.TEST if args.command in ("test", "bench", "recipe", "tool") else install.HOST
     if getattr(args, "host", None):  # nothing is installed to talk to a host that runs
         return client_python(args)
@@ -103,7 +113,7 @@ def parser() -> argparse.ArgumentParser:
     demo_options(demo)
     page = commands.add_parser("comfy", parents=[host], help="open ComfyUI's page with the pack in it")
     page.add_argument("--no-browser", action="store_true", help="only print the address")
-    for name, text in (("api", "run a workflow in the API format"), ("train", "run a workflow that distils")):
+    for name, text in (("api", "run a workflow in the API format"), ("train", "train a run folder, or run a workflow")):
         graph = commands.add_parser(name, parents=[host], help=text)
         graph_options(graph)
     commands.add_parser("test", parents=[host], help="run the tests and the linter; further options go to pytest")
@@ -134,7 +144,8 @@ def host_options() -> argparse.ArgumentParser:
 
 def graph_options(graph: argparse.ArgumentParser) -> None:
     """Describe the options of `api` and `train`."""
-    graph.add_argument("file", help="the workflow's JSON file")
+    graph.add_argument("file", help="the workflow's JSON file; for train also a run folder")
+    graph.add_argument("--folders", metavar="FILE", help="for a run folder: where models, input and output are")
     graph.add_argument("--set", action="append", default=[], metavar="NODE.INPUT=VALUE", dest="settings")
     graph.add_argument("--csv", metavar="FILE", help="a run a line; its head holds NODE.INPUT names")
     graph.add_argument(

@@ -23,7 +23,12 @@ STUDENT_GRAPH = WORKFLOWS / "text_to_image_4_steps.json"
 SAMPLERS = ("KSampler", "SamplerCustom")
 TINY = "fewstep-tiny-sd.safetensors"
 TINY_LORA = "fewstep-tiny-sd-lcm-lora.safetensors"
-TINY_ONE_STEP = "fewstep-tiny-sd-dmd.safetensors"
+TINY_STUDENTS = (  # the best at each number of steps (benchmarks/quality), and the plain LCM-LoRA beside them
+    ("DMD2", 1, "fewstep-tiny-sd-dmd.safetensors"),
+    ("DMD2", 2, "fewstep-tiny-sd-dmd2-4-steps.safetensors"),
+    ("DMD2", 4, "fewstep-tiny-sd-dmd2-4-steps.safetensors"),
+    ("LCM-LoRA", 4, TINY_LORA),
+)
 TINY_PROMPTS = (
     "red apple, 3d style",
     "robot, flat style, on a blue background",
@@ -76,7 +81,7 @@ class Result:
 class Subject:
     """What is sampled: files (as the host lists them), prompts, pixels a side, guidance of the base.
 
-    one_step: a student that is better at one and two steps, where there is one.
+    students: (method, steps, file) where several files are shown; none: the LoRA at 1, 2, 4 and 8 steps.
     """
 
     checkpoint: str
@@ -84,7 +89,7 @@ class Subject:
     prompts: tuple[str, ...]
     size: int
     cfg: float
-    one_step: str = ""
+    students: tuple[tuple[str, int, str], ...] = ()
 
 
 def demo(args: argparse.Namespace) -> None:
@@ -118,7 +123,7 @@ def read_subject(args: argparse.Namespace) -> Subject:
             raise FileNotFoundError(f"demo: there is no file {file}.")
     prompts = read_prompts(args.prompts) if args.prompts else PROMPTS if args.checkpoint else TINY_PROMPTS
     if not args.checkpoint:
-        return Subject(TINY, TINY_LORA, prompts, args.size or 96, args.cfg or 2.0, TINY_ONE_STEP)
+        return Subject(TINY, TINY_LORA, prompts, args.size or 96, args.cfg or 2.0, TINY_STUDENTS)
     lora = Path(args.lora).name if args.lora else ""
     size = args.size or (1024 if is_sdxl(Path(args.checkpoint)) else 512)
     return Subject(Path(args.checkpoint).name, lora, prompts, size, args.cfg or 7.0)
@@ -153,9 +158,8 @@ def all_columns(subject: Subject) -> list[Column]:
     ]
     if not subject.lora:
         return base
-    few = [Column(f"DMD, {named(n)}", n, n, lora=subject.one_step) for n in (1, 2) if subject.one_step]
-    counts = (4, 8) if few else (1, 2, 4, 8)
-    return base + few + [Column(f"LCM-LoRA, {named(n)}", n, n, lora=subject.lora) for n in counts]
+    students = subject.students or tuple(("LCM-LoRA", n, subject.lora) for n in (1, 2, 4, 8))
+    return base + [Column(f"{method}, {named(n)}", n, n, lora=file) for method, n, file in students]
 
 
 def named(steps: int) -> str:

@@ -1,4 +1,4 @@
-"""`python run.py api` and `train`: workflows in the API format, without the page, on our host or on any others."""
+"""`python run.py api`, and `train` of a graph: workflows in the API format, on our host or on any others."""
 
 import argparse
 import asyncio
@@ -32,9 +32,6 @@ def api(args: argparse.Namespace) -> int:
         for text in output.get("text", []):
             print(f"{graph[key]['class_type']} ({key}): {text}")
     return 0
-
-
-train = api  # a workflow that distils runs like any other; its LoRA is in the host's folder of LoRAs afterwards
 
 
 def table(args: argparse.Namespace, graph: Workflow) -> int:

@@ -3,9 +3,10 @@
 from ..host import folders
 from ..host.loading.sampler import attach
 from ..host.model_copy import precision_for
-from ..host.training import export, run
+from ..host.progress import held_back
+from ..host.training import check, export, run, run_folder, separate
 from ..host.training.job import Job
-from ..training.checks import choices
+from ..training.checks import choices, require
 from ..training.config import TrainConfig
 from ..training.prompts import typed_prompts
 from . import report
@@ -18,6 +19,7 @@ ADVANCED = {"advanced": True}
 SEED = whole(
     2**53, "Of the order of the data, all noise, and where the LoRA starts. Same seed, same run.", 0, default=0
 )
+HERE, APART, FOLDER = "in this process", "separate process", "run folder only"
 BASIC = {
     "steps": whole(10000000, "Optimizer steps. LCM-LoRA: 1,000-6,000."),
     "batch_size": whole(4096, "Samples in a micro-batch. LCM-LoRA: 12 per GPU."),
@@ -101,6 +103,11 @@ class FewStepDistill:
         )
         again = "Go on with a run of this name. Off: refuse when there is one."
         stop = "On: cancel also writes the student's file as it is then, to be used at once."
+        place = (
+            "separate process: leaves the host free to sample; queue again when it is done, for the student. Cancel, "
+            "while no graph runs, stops and saves it. run folder only: checks the inputs and writes the run folder "
+            "with the graph in it, which `run.py train FOLDER` trains on any machine, on one or many GPUs."
+        )
         board = "Also writes TensorBoard's scalars, in the run folder. Needs the package tensorboard."
         config = TrainConfig()
         return {
@@ -125,44 +132,83 @@ class FewStepDistill:
                 "resume_step": whole(10000000, back, -1, default=-1, advanced=True),
                 "write_on_cancel": yes_no(stop, default=False, advanced=True),
                 "tensorboard": yes_no(board, default=False, advanced=True),
+                "where": choice(place, [HERE, APART, FOLDER], default=HERE, advanced=True),
             },
+            "hidden": {"prompt": "PROMPT", "unique_id": "UNIQUE_ID"},
         }
 
-    def distil(
-        self,
-        model,
-        clip,
-        data,
-        method,
-        run_name,
-        training_seed=0,
-        vae=None,
-        preview_prompts="",
-        precision=AUTO,
-        resume=True,
-        resume_step=-1,
-        write_on_cancel=False,
-        tensorboard=False,
-        start_lora="none",
-        start_file="",
-        start_model=None,
-        **settings,
-    ):
-        precision = precision_for(model) if precision == AUTO else precision
-        config = TrainConfig(seed=training_seed, precision=precision, **settings)
-        prompts = list(typed_prompts(preview_prompts, "preview_prompts"))[:8]
-        start = start_file or ("" if start_lora == "none" else start_lora)
-        goes_on = {"resume": resume, "resume_step": resume_step}
-        leaves = {"write_on_cancel": write_on_cancel, "tensorboard": tensorboard}
-        job = Job(
-            model, clip, vae, data, method, config, run_name.strip(), prompts, start, start_model, **goes_on, **leaves
-        )
+    @classmethod
+    def IS_CHANGED(cls, where=HERE, **_):
+        """Always, where the run folder changes while the inputs do not."""
+        return "" if where == HERE else float("nan")  # a new one: hosts compare lists, where the same nan is equal
+
+    def distil(self, where=HERE, prompt=None, unique_id=None, **inputs):
+        job = job_of(**inputs)
+        if where == FOLDER or (where == APART and not separate.ready(job)):
+            return later(job, prompt, unique_id, inputs, train=where == APART)
         result = run.distil(job)
         losses = [record["loss"] for record in result.metrics if "loss" in record]
-        text = report.summary(result, method, config)
-        lora = result.tensors if config.train == "lora" else {}
+        text = report.summary(result, job.method, job.config)
+        lora = result.tensors if job.trains_lora else {}
         student = attach(export.student_model(job, result.tensors), export.settings(job))
         return (student, result.name, report.loss_image(result.metrics), text, lora, {"loss": losses})
+
+
+def job_of(
+    model,
+    clip,
+    data,
+    method,
+    run_name,
+    training_seed=0,
+    vae=None,
+    preview_prompts="",
+    precision=AUTO,
+    resume=True,
+    resume_step=-1,
+    write_on_cancel=False,
+    tensorboard=False,
+    start_lora="none",
+    start_file="",
+    start_model=None,
+    **settings,
+):
+    precision = precision_for(model) if precision == AUTO else precision
+    config = TrainConfig(seed=training_seed, precision=precision, **settings)
+    prompts = list(typed_prompts(preview_prompts, "preview_prompts"))[:8]
+    start = start_file or ("" if start_lora == "none" else start_lora)
+    goes_on = {"resume": resume, "resume_step": resume_step}
+    leaves = {"write_on_cancel": write_on_cancel, "tensorboard": tensorboard}
+    return Job(
+        model, clip, vae, data, method, config, run_name.strip(), prompts, start, start_model, **goes_on, **leaves
+    )
+
+
+def later(job: Job, graph: dict, key: str, inputs: dict, train: bool) -> tuple:
+    """The outputs of a run that is only written down, or trained in a process of its own: what needs the student waits
+    for it."""
+    running = separate.of(job) if train else None
+    lines = [running.words()] if running else written(job, graph, key, inputs)
+    if train and not running:
+        lines = [separate.start(job).words(), *lines[2:]]
+    loss, text = held_back(report.loss_image(job.folder.metrics())), "\n".join(lines)
+    return (held_back(job.model), export.name_of(job), loss, text, held_back({}), held_back({"loss": []}))
+
+
+def written(job: Job, graph: dict, key: str, inputs: dict) -> list[str]:
+    """The run folder with its graph; what to do with it, in lines."""
+    require(
+        job.resume_step < 0,
+        "resume_step is for a run in this process. Go back there, cancel, and take where as it was.",
+    )
+    need = check.check(job)
+    told = {name: value for name, value in inputs.items() if isinstance(value, str | int | float)}
+    file = run_folder.write(job, graph, key, {**told, "where": HERE, "resume": True, "resume_step": -1})
+    return [
+        f"{job.run_name} is written to {file.parent.parent.name}/{file.parent.name}. Nothing is trained yet.",
+        "Train it by `python run.py train FOLDER`, here or where a copy of the folder and the same models are.",
+        f"expected: {need.text()}",
+    ]
 
 
 NODES = (FewStepDistill,)

@@ -1,7 +1,8 @@
 """Turn a workflow of the API format into the format users open in the page (positions, sockets, positional widgets).
 
 Run it after changing workflows/api (`python run.py tool ui_format`): it starts the host, asks it for its nodes, and
-writes workflows/*.json. A test checks that both folders agree. A node's `_meta.note` becomes a Note left of the graph.
+writes workflows/*.json. A test checks that both folders agree. A node's `_meta.note` becomes a Note above the graph;
+`layout.py` says where the nodes stand.
 """
 
 import json
@@ -9,14 +10,15 @@ import tempfile
 from pathlib import Path
 
 from ..launcher import server
-from . import family_workflows
+from . import family_workflows, layout
+from .family_workflows import MODELS
 
 ROOT = Path(__file__).resolve().parent.parent
 STOCK_ONLY = {"base_text_to_image"}  # for the demo; users have the host's own template
 NEWER_NODES = ROOT / "tests" / "newer_nodes.json"  # nodes the embedded host lacks, as a newer one describes them
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
-WIDTH, HEIGHT_OF_ROW, ROWS_OF_TEXT, GAP = 320, 26, 4, 60
-NOTE_WIDTH, NOTE_LETTERS, NOTE_LINE = 440, 54, 19
+HEIGHT_OF_ROW, ROWS_OF_TEXT, PICTURE = 26, 4, 300
+NOTE_WIDTH, NOTE_LETTERS, NOTE_LINE, NOTE_FRAME = 1080, 130, 19, 60
 
 
 def api_files() -> list[Path]:
@@ -89,25 +91,31 @@ def widget_values(specs: dict, values: dict) -> list:
     return found
 
 
-def height_of(specs: dict, sockets: int, widgets: int) -> int:
-    """Pixels: sockets above widgets, and a text field is higher than a line."""
+def height_of(kind: str, specs: dict, sockets: int, widgets: int) -> int:
+    """Pixels: sockets above widgets; a text field is higher than a line, and a shown picture needs its room."""
     fields = sum(bool(options_of(spec).get("multiline")) for spec in specs.values() if is_widget(spec))
-    return 40 + HEIGHT_OF_ROW * (sockets + widgets + (ROWS_OF_TEXT - 1) * fields)
+    rows = HEIGHT_OF_ROW * (sockets + widgets + (ROWS_OF_TEXT - 1) * fields)
+    return 40 + rows + (PICTURE if kind in layout.ENDS else 0)
 
 
-def note_node(key: int, text: str) -> dict:
-    """The page's own Note, left of everything."""
+def note_height(text: str) -> int:
     lines = sum(-(-max(len(line), 1) // NOTE_LETTERS) for line in text.split("\n"))
+    return NOTE_FRAME + NOTE_LINE * lines
+
+
+def note_node(key: int, text: str, top: int) -> dict:
+    """The page's own Note, above everything."""
     return {
         "id": key,
         "type": "Note",
-        "pos": [-NOTE_WIDTH - GAP, 0],
-        "size": [NOTE_WIDTH, 60 + NOTE_LINE * lines],
+        "pos": [0, top],
+        "size": [NOTE_WIDTH, note_height(text)],
         "flags": {},
         "order": 0,
         "mode": 0,
         "inputs": [],
         "outputs": [],
+        "title": "What this shows",
         "properties": {"text": ""},
         "widgets_values": [text],
         "color": "#432",
@@ -115,60 +123,76 @@ def note_node(key: int, text: str) -> dict:
     }
 
 
+def sockets_of(key: str, workflow: dict, object_info: dict, links: list[list]) -> list[dict]:
+    """The sockets of a node; what enters them is appended to links."""
+    node, sockets = workflow[key], []
+    for name, spec in inputs_of(object_info[node["class_type"]]).items():
+        value = node["inputs"].get(name)
+        if is_widget(spec) and not is_link(value) and not is_forced(spec):
+            continue
+        kind = "COMBO" if choices_of(spec) is not None else spec[0]
+        socket = {"name": name, "type": kind, "link": None}
+        if is_widget(spec):
+            socket["widget"] = {"name": name}
+        if is_link(value):
+            source = object_info[workflow[value[0]]["class_type"]]
+            socket["link"] = len(links) + 1
+            socket["type"] = source["output"][value[1]] if kind == "COMBO" else kind
+            links.append([len(links) + 1, int(value[0]), value[1], int(key), len(sockets), socket["type"]])
+        sockets.append(socket)
+    return sockets
+
+
 def to_ui(workflow: dict, object_info: dict) -> dict:
     """The whole conversion. object_info is the host's answer to /object_info."""
-    nodes, links, columns = [], [], {}
-    for order, (key, node) in enumerate(sorted(workflow.items(), key=lambda item: depth(workflow, item[0]))):
-        info = object_info[node["class_type"]]
-        specs, column = inputs_of(info), depth(workflow, key)
-        sockets = []
-        for name, spec in specs.items():
-            value = node["inputs"].get(name)
-            if is_widget(spec) and not is_link(value) and not is_forced(spec):
-                continue
-            kind = "COMBO" if choices_of(spec) is not None else spec[0]
-            socket = {"name": name, "type": kind, "link": None}
-            if is_widget(spec):
-                socket["widget"] = {"name": name}
-            if is_link(value):
-                source = object_info[workflow[value[0]]["class_type"]]
-                socket["link"] = len(links) + 1
-                socket["type"] = source["output"][value[1]] if kind == "COMBO" else kind
-                links.append([len(links) + 1, int(value[0]), value[1], int(key), len(sockets), socket["type"]])
-            sockets.append(socket)
-        widgets = widget_values(specs, node["inputs"])
-        height = height_of(specs, max(len(sockets), len(info["output"])), len(widgets))
-        top = columns.get(column, 0)
-        columns[column] = top + height + GAP
+    nodes, links, titles = [], [], layout.titles(workflow)
+    order = sorted(workflow, key=lambda key: depth(workflow, key))
+    for place, key in enumerate(order):
+        kind, inputs = workflow[key]["class_type"], workflow[key]["inputs"]
+        info = object_info[kind]
+        specs, sockets = inputs_of(info), sockets_of(key, workflow, object_info, links)
+        widgets = widget_values(specs, inputs)
+        height = height_of(kind, specs, max(len(sockets), len(info["output"])), len(widgets))
         outputs = [{"name": n, "type": t, "links": []} for n, t in zip(info["output_name"], info["output"])]
+        properties = {"Node name for S&R": kind}
+        models = [MODELS[value] for value in inputs.values() if not is_link(value) and value in MODELS]
         nodes.append(
             {
                 "id": int(key),
-                "type": node["class_type"],
-                "pos": [column * (WIDTH + GAP), top],
-                "size": [WIDTH, height],
+                "type": kind,
+                "pos": [0, 0],
+                "size": [layout.WIDTH, height],
                 "flags": {},
-                "order": order,
+                "order": place,
                 "mode": 0,
                 "inputs": sockets,
                 "outputs": outputs,
-                "properties": {"Node name for S&R": node["class_type"]},
+                **({"title": titles[key]} if key in titles else {}),
+                "properties": properties | ({"models": models} if models else {}),
                 "widgets_values": widgets,
             }
         )
-    return assembled(nodes, links, [node["_meta"]["note"] for node in workflow.values() if "_meta" in node])
+    notes = [node["_meta"]["note"] for node in workflow.values() if "note" in node.get("_meta", {})]
+    heights = {str(node["id"]): node["size"][1] for node in nodes}
+    where, groups = layout.placed(workflow, order, heights)
+    for node in nodes:
+        node["pos"] = where[str(node["id"])]
+    return assembled(nodes, links, notes) | {"groups": groups}
 
 
 def assembled(nodes: list[dict], links: list[list], notes: list[str]) -> dict:
-    """The page's file: each output knows its links, and the notes stand beside."""
+    """The page's file: each output knows its links, and the notes stand above."""
     by_id = {node["id"]: node for node in nodes}
     for link in links:
         by_id[link[1]]["outputs"][link[2]]["links"].append(link[0])
-    last = max(by_id)
+    last, top, written = max(by_id), 0, []
+    for index, text in enumerate(notes):
+        top -= note_height(text) + layout.GAP
+        written.append(note_node(last + 1 + index, text, top))
     return {
         "last_node_id": last + len(notes),
         "last_link_id": len(links),
-        "nodes": [*nodes, *(note_node(last + 1 + i, text) for i, text in enumerate(notes))],
+        "nodes": [*nodes, *written],
         "links": links,
         "groups": [],
         "config": {},

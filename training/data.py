@@ -79,7 +79,7 @@ class Examples:
 def repeated(texts: list[Tensor]) -> list[Tensor]:
     """Texts [1, n, c] of unequal length repeated to a common one, as the host joins prompts."""
     length = lcm(*{text.shape[1] for text in texts})
-    return [text.repeat(1, length // text.shape[1], 1) for text in texts]
+    return [text if text.shape[1] == length else text.repeat(1, length // text.shape[1], 1) for text in texts]
 
 
 def padded(texts: list[Tensor]) -> list[Tensor]:

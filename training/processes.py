@@ -7,6 +7,7 @@ package accelerate is imported by `launched` alone, under a launcher that starts
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import groupby
 
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from .checks import require
 
 BUCKET = 1 << 25  # numbers averaged at once: 128 MiB in fp32, of which the transfer holds a second copy
+# The others wait while the first draws the data or a preview. A process that is lost is noticed by its launcher.
+PATIENCE = timedelta(days=2)
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,9 @@ class Alone:
     def from_first(self, number: int, tensors: dict[str, Tensor]) -> tuple[int, dict[str, Tensor]]:
         """What the first process has, on the CPU; the others' own is not looked at."""
         return number, tensors
+
+    def wait(self) -> None:
+        """Until every process is here."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,11 @@ class Together(Alone):
             found[name] = broadcast(own.to(self.device).contiguous()).cpu()
         return number, found
 
+    def wait(self) -> None:
+        from accelerate.utils import wait_for_everyone
+
+        wait_for_everyone()
+
 
 ALONE = Alone()
 
@@ -109,7 +120,7 @@ def launched(cpu: bool = False) -> Alone:
             "Several processes train together by the package accelerate, which is not installed here. Install it "
             "(pip install accelerate), or start one process."
         ) from error
-    state = PartialState(cpu=cpu or bool(parse_flag_from_env("ACCELERATE_USE_CPU")))
+    state = PartialState(cpu=cpu or bool(parse_flag_from_env("ACCELERATE_USE_CPU")), timeout=PATIENCE)
     expected = int(os.environ["WORLD_SIZE"])
     require(
         state.num_processes == expected,

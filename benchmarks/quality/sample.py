@@ -140,7 +140,9 @@ def sample(
         seeds = {"seed": seed + first, "disable_pbar": True}
         return comfy.sample.sample(model, noise, *settings, positive, negative, empty, **seeds)
     options = {"seed": seed, "pictures": list(range(first, first + len(noise))), **row.options}
-    sampler = comfy.samplers.KSAMPLER(ours(row.sampler), extra_options=options)
+    taken = import_module("fewstep.samplers.registry").SAMPLERS[row.sampler].options
+    own = {name: value for name, value in options.items() if name in taken}
+    sampler = comfy.samplers.KSAMPLER(ours(row.sampler), extra_options=own)
     args = (model, noise, row.cfg, sampler, sigmas_of(model, row), positive, negative, empty)
     return comfy.sample.sample_custom(*args, seed=seed, disable_pbar=True)
 

@@ -26,9 +26,9 @@ def sampled(model, cond: list, sampler, sigmas, noise) -> None:
         )
 
 
-def build(steps: int, batch: int) -> dict[str, Callable[[], None]]:
+def build(steps: int, batch: int, device: str = "cpu") -> dict[str, Callable[[], None]]:
     """{"ours lcm": a run of it, ...} on one model with one noise."""
-    headless.start()
+    headless.start(device)
     from comfy.samplers import KSAMPLER, sampler_object
     from fewstep.host.conditioning import encode_text
     from fewstep.host.folders import ASSETS

@@ -199,9 +199,11 @@ def from_host(data: HostData, spec: DataSpec, maker: Maker, look: bool) -> Examp
             f"FewStepDataFromHost: latents have {shape[0]} channels, the model has {plain[0]}. Use its VAE.",
         )
 
+    sizes = {shape: architectures.image_size(maker.model, shape) for shape in groups}
+
     def cond(index: int, text: conditioning.Encoded | None = None) -> dict[str, Tensor]:
         hidden, pooled, numbers = data.cond(index)
-        size = architectures.image_size(maker.model, shapes[index])
+        size = sizes[shapes[index]]
         return conditioning.model_keywords(maker.model, *(text or (hidden, pooled)), *size, numbers)
 
     count = len(data)

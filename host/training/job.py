@@ -1,12 +1,14 @@
 """What a run is, and what comes out of it: plain data, which every other module of the suite reads."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
 
 from ...training.config import TrainConfig
 from ...training.method import Method, Training
 from ...training.options import ConsistencyOptions
+from ...training.processes import ALONE, Alone
 from ...training.state import RunFolder
 from .. import fingerprints, folders
 from ..data.dataset import DataSpec
@@ -35,9 +37,13 @@ class Job:
     resume_step: int = -1  # the saved step to go on from; -1: the newest
     write_on_cancel: bool = False  # a cancelled run leaves the student's file as it is then
     tensorboard: bool = False  # the numbers of every step also as TensorBoard's scalars, in the run folder
+    place: Path | None = None  # of the run folder, where it is not among the host's own
+    processes: Alone = ALONE  # those that train it together
 
     @property
     def folder(self) -> RunFolder:
+        if self.place:
+            return RunFolder(self.place)
         return RunFolder(folders.inside(folders.output_folder() / "fewstep_runs", self.run_name, "Run name"))
 
     @property

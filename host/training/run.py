@@ -63,29 +63,30 @@ def distil(job: Job) -> Result:
         return Result(student.tensors, name, folder.metrics(), *kept)
 
 
+def follow(job: Job) -> None:
+    """The part of one of several processes that is not the first: the same steps on other samples.
+
+    It checks and writes nothing but the data, where the first has not left that on a disk that both see.
+    """
+    job.processes.wait()
+    with model_copy.training_mode():
+        examples = examples_of(job)
+        copy = model_copy.TrainingCopy(job.model, PRECISION[job.config.precision], NODE)
+        trainer_of(job, copy, roles.roles_of(job, copy, examples), examples).run()
+
+
 def train(job: Job) -> Student:
     """Examples, the teacher's previews, the copy, the roles on it, the loop; then what is kept of them."""
     config = job.config
     examples = examples_of(job)
+    job.processes.wait()  # the others find the data that this one has made
     preview = Preview(job)  # draws with the host's own model, which the copy then takes out of memory
     copy = model_copy.TrainingCopy(job.model, PRECISION[config.precision], NODE)
     nets = roles.roles_of(job, copy, examples)
-    path = Path(copy.sigmas(), is_flow(copy.sampling))
-    best = Best.of(job, nets, path, examples, copy.device) if config.keep == "best" else None
+    trainer = trainer_of(job, copy, nets, examples)
+    best = Best.of(job, nets, trainer.path, examples, copy.device) if config.keep == "best" else None
     after_step = AfterStep(job, best, partial(preview.student, partial(nets, job.kept_role), copy), preview.teacher)
-    trainer = Trainer(
-        config,
-        with_decoder(job, copy.device),
-        nets,
-        path,
-        examples,
-        job.folder,
-        copy.device,
-        job.source,
-        throw_if_cancelled,
-        after_step,
-        after_step.begin,
-    )
+    trainer.on_step, trainer.on_start = after_step, after_step.begin
     try:
         trainer.run()
     except Cancelled:
@@ -97,6 +98,22 @@ def train(job: Job) -> Student:
     return Student(tensors, sum(p.numel() for p in nets.parameters("student").values()), error)
 
 
+def trainer_of(job: Job, copy: model_copy.TrainingCopy, nets, examples: Examples) -> Trainer:
+    """The loop over the copied network's roles, which shows nothing yet."""
+    return Trainer(
+        job.config,
+        with_decoder(job, copy.device),
+        nets,
+        Path(copy.sigmas().to(copy.device), is_flow(copy.sampling)),
+        examples,
+        job.folder,
+        copy.device,
+        job.source,
+        throw_if_cancelled,
+        processes=job.processes,
+    )
+
+
 def kept_of(job: Job, nets, best: Best | None) -> dict[str, Tensor]:
     """The weights that are the product."""
     return best.weights() if best else nets.parameters(job.kept_role)
@@ -104,7 +121,9 @@ def kept_of(job: Job, nets, best: Best | None) -> dict[str, Tensor]:
 
 def examples_of(job: Job) -> Examples:
     """The data as the method wants it, made now or found from an earlier run; with a progress bar of its own."""
-    count, batch = job.spec.count, min(job.config.batch_size, 16)
+    # More at a time are no faster on a CPU; a GPU that trains on so many can draw as many.
+    at_once = 16 if job.model.load_device.type == "cpu" else job.config.batch_size
+    count, batch = job.spec.count, min(job.config.batch_size, at_once)
     progress, says = Progress(count), Says()
 
     def on_item(done: int, total: int) -> None:

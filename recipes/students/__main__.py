@@ -1,6 +1,7 @@
 """Train the shipped students again, or one of them: `python run.py recipe students --only one-step-dmd`.
 
 A stage that was stopped goes on where it was; one that is done is not trained again. Everything lies under --folder.
+The later stages were trained on a GPU (--device auto) in large batches; on a CPU they take hours each.
 """
 
 import argparse
@@ -11,11 +12,12 @@ from pathlib import Path
 import torch
 
 from ...weights import families, io
+from . import pictures
 from .table import GUIDANCE, STAGES, Stage
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMON = {"batch_size": 32, "rank": 64, "alpha": 64.0, "save_every": 40, "keep_last": 1, "preview_every": 40}
-COUNT, TEACHER_STEPS = 8192, 8  # latents that the base draws, and in how many steps
+TEACHER_STEPS = 8  # in which the base draws its latents
 PREVIEWS = ["red apple, 3d style", "robot, flat style", "tiger, 3d style, on a green background", "bear, flat style"]
 
 
@@ -37,8 +39,14 @@ def train(name: str, folder: Path, loaded: tuple, limit: int | None) -> Path:
         train(stage.start, folder, loaded, limit)
     share_latents(name, folder)
     settings = {**COMMON, **stage.settings}
-    settings["steps"] = min(settings["steps"], limit or settings["steps"])
-    spec = DataSpec(captions(), None, 96, 96, COUNT if limit is None else 64, TEACHER_STEPS, GUIDANCE)
+    if limit is not None:
+        settings |= {"steps": min(settings["steps"], limit), "batch_size": 4}
+    if stage.pictures:
+        own = pictures.host_data(*loaded, folder / "pictures.safetensors")
+        spec = DataSpec((), None, 96, 96, 0, TEACHER_STEPS, GUIDANCE, host_data=own)
+    else:
+        count = stage.count if limit is None else 64
+        spec = DataSpec(captions(), None, 96, 96, count, TEACHER_STEPS, GUIDANCE)
     start = f"fewstep/{stage.start}.safetensors" if stage.start else ""
     with torch.inference_mode():
         job = Job(*loaded, spec, stage.method, TrainConfig(**settings), name, PREVIEWS, start)
@@ -69,7 +77,8 @@ def publish(stage: Stage, file: Path, out: Path) -> None:
     recipe = json.loads(metadata[families.METADATA_KEY])
     sampling = recipe["sampling"]
     sampling["timesteps"] |= {str(count): list(own) for count, own in stage.timesteps.items()}
-    sampling["steps"] = [sampling["steps"][0], max([sampling["steps"][1], *stage.timesteps])]
+    every = [*sampling["steps"], *stage.timesteps]
+    sampling["steps"] = [min(every), max(every)]
     about = {"modelspec.title": stage.title, families.METADATA_KEY: json.dumps(recipe)}
     io.save(half, out / f"{stage.title}.safetensors", {**metadata, **about})
 
@@ -78,7 +87,7 @@ def main() -> None:
     from fewstep.host import folders, headless
 
     args = options()
-    headless.start()
+    headless.start(args.device)
     args.folder.mkdir(parents=True, exist_ok=True)
     folders.output_folder = lambda: args.folder / "output"
     folders.lora_folder = lambda: args.folder / "loras"
@@ -96,6 +105,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--only", nargs="*", choices=STAGES, help="these students, after what they start from")
     parser.add_argument("--folder", type=Path, default=ROOT / "output" / "students", help="of the runs")
     parser.add_argument("--out", type=Path, default=ROOT / "assets" / "loras")
+    parser.add_argument("--device", choices=("cpu", "auto"), default="cpu", help="auto: where the host finds a GPU")
     parser.add_argument("--limit", type=int, help="steps of a stage at most, to try the recipe out; publishes nothing")
     return parser.parse_args()
 

@@ -6,30 +6,36 @@ from ...training import methods
 from ...training.method import Method
 from ...training.options import (
     ConsistencyOptions,
+    DiscriminatorOptions,
     DMDOptions,
     PairsOptions,
     ReconstructionOptions,
     RoleOptions,
     ScoreOptions,
-    SwiftBrushOptions,
     TSCDOptions,
 )
 
 GUIDANCE = 2.0  # the tiny base's best
 BELOW = 500  # where the one-step student is asked: 400-600 are alike, 200 and 999 are worse (README.md)
+FOUR = (BELOW, 350, 200, 80)
 COSINE = {"decay": "cosine", "ema_decay": 0.98}
+ON_A_GPU = {"batch_size": 96, "ema_decay": 0.99}
+HEADS = DiscriminatorOptions(head_start=150, level_max=700)
 
 
 @dataclass(frozen=True)
 class Stage:
     """start: the stage whose LoRA it begins from; title: of its file in assets/loras, "" where it is only a step on the
-    way; settings: of TrainConfig; timesteps: lists for step counts that it was not trained for but is good at."""
+    way; settings: of TrainConfig; timesteps: lists for step counts that it was not trained for but is good at;
+    pictures: trained on real ones, and not on what the base draws; count: latents that it draws."""
 
     method: Method
     settings: dict = field(default_factory=dict)
     start: str = ""
     title: str = ""
     timesteps: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    pictures: bool = False
+    count: int = 8192
 
 
 def dmd(
@@ -41,10 +47,24 @@ def dmd(
     return methods.dmd(DMDOptions(score=scores, student_every=1, regression_weight=regression_weight, **fast))
 
 
-def consistency(**options) -> ConsistencyOptions:
+def dmd2(timesteps: tuple[int, ...]) -> Method:
+    """With an adversary on real pictures; at ten times its weight it leads the student astray (README.md)."""
+    adversary = {"adversarial": 0.05, "features": "teacher", "discriminator": HEADS}
+    scores = ScoreOptions(timesteps=timesteps, guidance=GUIDANCE, **adversary)
+    rates = {"student": RoleOptions(rate=1e-4), "critic": RoleOptions(rate=5e-4), "critic_head_start": 150}
+    return methods.dmd(DMDOptions(score=scores, student_every=1, **rates))
+
+
+def tscd(steps: int) -> Method:
+    """Four phases of as many steps."""
     guidance = {"guidance_min": GUIDANCE, "guidance_max": GUIDANCE}
-    jump = {"boundary": False, "end": "random", "target": "ema", "skip": 100, "solver_steps": 2}
-    return ConsistencyOptions(**{**jump, **guidance, **options})
+    jump = ConsistencyOptions(boundary=False, end="random", target="ema", skip=100, solver_steps=2, **guidance)
+    heads = DiscriminatorOptions(head_start=50, level_max=700)
+    return methods.tscd(TSCDOptions(phase_steps=(steps // 4,) * 4, consistency=jump, discriminator=heads))
+
+
+def imagine_flash(adversarial: float = 0.0) -> Method:
+    return methods.imagine_flash(ReconstructionOptions(guidance=GUIDANCE, adversarial=adversarial, discriminator=HEADS))
 
 
 STAGES = {
@@ -61,41 +81,51 @@ STAGES = {
         dmd((BELOW,), regression_weight=0.5, rate=2e-4, guidance=3.0),
         {"steps": 80, "ema_decay": 0.95},
         start="one-step-dmd",
-        title="fewstep-tiny-sd-dmd",
-        timesteps={2: (BELOW, 100)},
-    ),
-    "tscd": Stage(
-        methods.tscd(TSCDOptions(phase_steps=(120, 120, 120, 240), consistency=consistency())),
-        {"steps": 600, "learning_rate": 1e-3, **COSINE},
-        title="fewstep-tiny-sd-tscd",
-    ),
-    "unified": Stage(
-        dmd((999,)), {"steps": 80, "ema_decay": 0.95}, start="tscd", title="fewstep-tiny-sd-tscd-dmd-unified"
-    ),
-    "imagine-flash": Stage(
-        methods.imagine_flash(ReconstructionOptions(guidance=GUIDANCE)),
-        {"steps": 400, "learning_rate": 1e-3, **COSINE},
-        title="fewstep-tiny-sd-imagine-flash",
     ),
     "dmd2-4-steps": Stage(
-        dmd((999, 749, 499, 249)),
-        {"steps": 110, "ema_decay": 0.95},
-        start="tscd",
+        dmd2(FOUR),
+        {"steps": 534, **ON_A_GPU},
+        start="one-step-dmd-further",
         title="fewstep-tiny-sd-dmd2-4-steps",
+        timesteps={2: (BELOW, 200), 3: (BELOW, 300, 100)},
+        pictures=True,
     ),
-    "swiftbrush": Stage(
-        methods.swiftbrush(
-            SwiftBrushOptions(
-                score=ScoreOptions(
-                    timesteps=(BELOW,), weight="vsd", critic_weight="vsd", guidance=GUIDANCE, critic_guidance=GUIDANCE
-                ),
-                student=RoleOptions(rate=1e-4),
-                critic_head_start=30,
-                regression_weight=0.5,
-            )
-        ),
-        {"steps": 110, "ema_decay": 0.95},
-        start="pairs",
-        title="fewstep-tiny-sd-swiftbrush-1-step",
+    "more-pairs": Stage(
+        methods.pairs(PairsOptions(timestep=BELOW, guidance=GUIDANCE)),
+        {"steps": 596, "learning_rate": 2e-3, "decay": "cosine", **ON_A_GPU, "batch_size": 192},
+        count=16384,
+    ),
+    "one-step": Stage(
+        dmd2((BELOW,)),
+        {"steps": 502, **ON_A_GPU},
+        start="more-pairs",
+        title="fewstep-tiny-sd-dmd",
+        timesteps={2: (BELOW, 100)},
+        pictures=True,
+    ),
+    "tscd": Stage(
+        tscd(784),
+        {"steps": 784, "learning_rate": 1e-3, "decay": "cosine", **ON_A_GPU},
+        title="fewstep-tiny-sd-tscd",
+        pictures=True,
+    ),
+    "unified": Stage(
+        dmd2((999,)),
+        {"steps": 239, **ON_A_GPU},
+        start="tscd",
+        title="fewstep-tiny-sd-tscd-dmd-unified",
+        pictures=True,
+    ),
+    "flash": Stage(
+        imagine_flash(),
+        {"steps": 655, "learning_rate": 1e-3, "decay": "cosine", **ON_A_GPU},
+        pictures=True,
+    ),
+    "imagine-flash": Stage(
+        imagine_flash(adversarial=0.05),
+        {"steps": 359, "learning_rate": 1e-4, **ON_A_GPU},
+        start="flash",
+        title="fewstep-tiny-sd-imagine-flash",
+        pictures=True,
     ),
 }

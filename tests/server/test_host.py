@@ -23,7 +23,8 @@ def own_sketch(host, left: int) -> dict:
     canvas = Image.new("RGB", (96, 96), "white")
     ImageDraw.Draw(canvas).ellipse((left, 24, left + 48, 72), fill=(200, 40, 30))
     canvas.save(host.workdir / "input" / "fewstep_canvas.png")
-    return api("live_canvas", node_3={"image": "fewstep_canvas.png"}, node_4={"image": ["3", 0]})
+    loaded = {"class_type": "LoadImage", "inputs": {"image": "fewstep_canvas.png"}}
+    return api("live_canvas", node_4={"image": ["30", 0]}) | {"30": loaded}
 
 
 def painted_sketch(_, left: int) -> dict:

@@ -18,12 +18,22 @@ class Graph(dict):
 
 @dataclass(frozen=True)
 class File:
-    """A file of the user's: its folder under models/, its name, the model page it is from, and what to do with it."""
+    """A file of the user's: its folder under models/, its name, the model page it is from, and what to do with it.
+
+    path: where on that page the file lies, as the host's official templates give it; "" if they do not name it.
+    """
 
     folder: str
     name: str
     page: str
     hint: str = ""
+    path: str = ""
+
+    @property
+    def model(self) -> dict[str, str]:
+        """What the page offers to fetch where the file is missing (`properties.models` of the node that loads it)."""
+        url = f"https://huggingface.co/{self.page}/resolve/main/{self.path}"
+        return {"name": self.name, "url": url, "directory": self.folder}
 
     def __str__(self) -> str:
         return f"models/{self.folder}/{self.name}\n  from {self.page}" + (f" ({self.hint})" if self.hint else "")

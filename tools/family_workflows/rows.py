@@ -3,42 +3,49 @@
 from .graphs import File, Row, checkpoint_and_lora, flux, qwen, sd3_and_lora, wan, whole_model
 
 
-def checkpoint(name: str, page: str, hint: str = "") -> File:
-    return File("checkpoints", name, page, hint)
+def checkpoint(name: str, page: str, hint: str = "", path: str = "") -> File:
+    return File("checkpoints", name, page, hint, path)
 
 
-def lora(name: str, page: str, hint: str = "") -> File:
-    return File("loras", name, page, hint)
+def lora(name: str, page: str, hint: str = "", path: str = "") -> File:
+    return File("loras", name, page, hint, path)
 
 
-def unet(name: str, page: str, hint: str = "") -> File:
-    return File("diffusion_models", name, page, hint)
+def unet(name: str, page: str, hint: str = "", path: str = "") -> File:
+    return File("diffusion_models", name, page, hint, path)
+
+
+def repackaged(folder: str, name: str, page: str) -> File:
+    """A file on one of Comfy-Org's pages, which are laid out as the folders of models/."""
+    return File(folder, name, page, path=f"split_files/{folder}/{name}")
 
 
 HYPER, LIGHTNING, DMD2 = "ByteDance/Hyper-SD", "ByteDance/SDXL-Lightning", "tianweiy/DMD2"
 QWEN, WAN, FLUX = "Comfy-Org/Qwen-Image_ComfyUI", "Comfy-Org/Wan_2.2_ComfyUI_Repackaged", "black-forest-labs/FLUX.1-dev"
 LIGHTX2V = "wan2.2_t2v_lightx2v_4steps_lora_v1.1"
+TURBO, QWEN_8 = "sd_xl_turbo_1.0_fp16.safetensors", "Qwen-Image-Lightning-8steps-V1.0.safetensors"
 RENAME = "there pytorch_lora_weights.safetensors: rename it"
 PICKLE = "there a .bin: load it in diffusers and save it again as .safetensors"
-SDXL = (checkpoint("sd_xl_base_1.0.safetensors", "stabilityai/stable-diffusion-xl-base-1.0"),)
+SDXL_FILE, SDXL_PAGE = "sd_xl_base_1.0.safetensors", "stabilityai/stable-diffusion-xl-base-1.0"
+SDXL = (checkpoint(SDXL_FILE, SDXL_PAGE, path=SDXL_FILE),)
 SD15 = (checkpoint("v1-5-pruned-emaonly.safetensors", "stable-diffusion-v1-5/stable-diffusion-v1-5"),)
 SD3 = (checkpoint("sd3_medium_incl_clips_t5xxlfp8.safetensors", "stabilityai/stable-diffusion-3-medium"),)
 FLUX_PARTS = (
     unet("flux1-dev.safetensors", FLUX),
-    File("text_encoders", "clip_l.safetensors", "comfyanonymous/flux_text_encoders"),
+    File("text_encoders", "clip_l.safetensors", "comfyanonymous/flux_text_encoders", path="clip_l.safetensors"),
     File("text_encoders", "t5xxl_fp8_e4m3fn.safetensors", "comfyanonymous/flux_text_encoders"),
     File("vae", "ae.safetensors", FLUX),
 )
 QWEN_PARTS = (
-    unet("qwen_image_fp8_e4m3fn.safetensors", QWEN),
-    File("text_encoders", "qwen_2.5_vl_7b_fp8_scaled.safetensors", QWEN),
-    File("vae", "qwen_image_vae.safetensors", QWEN),
+    repackaged("diffusion_models", "qwen_image_fp8_e4m3fn.safetensors", QWEN),
+    repackaged("text_encoders", "qwen_2.5_vl_7b_fp8_scaled.safetensors", QWEN),
+    repackaged("vae", "qwen_image_vae.safetensors", QWEN),
 )
 WAN_PARTS = (
-    unet("wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors", WAN),
-    unet("wan2.2_t2v_low_noise_14B_fp8_scaled.safetensors", WAN),
+    repackaged("diffusion_models", "wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors", WAN),
+    repackaged("diffusion_models", "wan2.2_t2v_low_noise_14B_fp8_scaled.safetensors", WAN),
     File("text_encoders", "umt5_xxl_fp8_e4m3fn_scaled.safetensors", WAN),
-    File("vae", "wan_2.1_vae.safetensors", WAN),
+    repackaged("vae", "wan_2.1_vae.safetensors", WAN),
 )
 
 
@@ -81,7 +88,7 @@ ROWS = (
     ),
     Row(
         "sdxl_turbo",
-        (checkpoint("sd_xl_turbo_1.0_fp16.safetensors", "stabilityai/sdxl-turbo"),),
+        (checkpoint(TURBO, "stabilityai/sdxl-turbo", path=TURBO),),
         (),
         whole_model,
         1,
@@ -102,7 +109,7 @@ ROWS = (
     ),
     Row(
         "qwen_image_lightning",
-        (lora("Qwen-Image-Lightning-8steps-V1.0.safetensors", "lightx2v/Qwen-Image-Lightning"),),
+        (lora(QWEN_8, "lightx2v/Qwen-Image-Lightning", path=QWEN_8),),
         QWEN_PARTS,
         qwen,
         8,
@@ -111,7 +118,7 @@ ROWS = (
     ),
     Row(
         "wan22_lightx2v",
-        tuple(lora(f"{LIGHTX2V}_{half}_noise.safetensors", WAN) for half in ("high", "low")),
+        tuple(repackaged("loras", f"{LIGHTX2V}_{half}_noise.safetensors", WAN) for half in ("high", "low")),
         WAN_PARTS,
         wan,
         size=640,
@@ -119,3 +126,4 @@ ROWS = (
     ),
 )
 UPSTREAM = {row.name for row in ROWS if row.upstream}
+MODELS = {file.name: file.model for row in ROWS for file in (*row.files, *row.base) if file.path}

@@ -1,0 +1,1 @@
+"""What the papers claim, held against the tiny base's students: each claim is a row of arms and a rule."""

@@ -1,0 +1,45 @@
+"""Reproduced, partly, refuted: from the figures of every seed."""
+
+from statistics import fmean, stdev
+
+from .claims import Claim, Rule
+
+WORDS = {"holds": "reproduced", "fails": "refuted", "open": "not settled"}
+
+
+def of_rule(rule: Rule, arms: dict[str, list[dict]]) -> str:
+    """ "holds" or "fails" where the figures differ by more than the difference itself spreads, else "open".
+
+    Paired by seed: the arms of one seed have the same captions and noises. "missing" without a common seed.
+    """
+    better, than = ({one["seed"]: one[rule.figure] for one in arms.get(name, [])} for name in (rule.better, rule.than))
+    sign = 1 if rule.larger else -1
+    apart = [sign * (better[seed] - than[seed]) for seed in sorted(better.keys() & than.keys())]
+    if not apart:
+        return "missing"
+    return "open" if abs(fmean(apart)) <= deviation(apart) else "holds" if fmean(apart) > 0 else "fails"
+
+
+def deviation(values: list[float]) -> float:
+    return stdev(values) if len(values) > 1 else 0.0
+
+
+def of_claim(claim: Claim, arms: dict[str, list[dict]]) -> str:
+    """One word for all of its rules; a sweep ("merge") needs one arm that beats both parents."""
+    said = [of_rule(rule, arms) for rule in claim.rules]
+    if "missing" in said:
+        return "not measured yet"
+    if claim.name == "merge":
+        return sweep(claim, arms)
+    if len(set(said)) == 1:
+        return WORDS[said[0]]
+    return "partly" if "holds" in said else "refuted" if "fails" in said else "not settled"
+
+
+def sweep(claim: Claim, arms: dict[str, list[dict]]) -> str:
+    """Whether some arm between is better than both parents."""
+    between = {rule.better for rule in claim.rules}
+    said = [{of_rule(rule, arms) for rule in claim.rules if rule.better == name} for name in between]
+    if {"holds"} in said:
+        return "reproduced"
+    return "refuted" if all("fails" in words for words in said) else "not settled"

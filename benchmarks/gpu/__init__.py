@@ -1,0 +1,1 @@
+"""What only a GPU can answer, in one command: iterations and memory at full size, samplers' overhead."""

@@ -1,0 +1,104 @@
+"""A run folder leaves the graph, is trained without the server by one process or two, and comes back as a LoRA."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from fewstep.tests.helpers import ranks
+from fewstep.tests.helpers.server_runs import api
+from fewstep.training.state import RunFolder
+from safetensors.torch import load_file
+
+pytest.importorskip("accelerate")
+STEPS = 10
+
+
+def exported(client, host, name: str, **settings) -> Path:
+    """The run folder that the node writes, with nothing trained in it."""
+    short = {"steps": STEPS, "warmup": 0, "rank": 8, "alpha": 8.0, "save_every": 100, "preview_every": 5}
+    told = {"run_name": name, "where": "run folder only", **short, **settings}
+    answer = client.submit(api("distil_lcm_lora", node_3={"count": 16}, node_5=told), timeout=120)
+    assert "Nothing is trained yet" in answer["5"]["text"][0]
+    folder = host.output / "fewstep_runs" / name
+    assert sorted(path.name for path in folder.iterdir()) == ["graph.json"]
+    graph = json.loads((folder / "graph.json").read_text(encoding="utf-8"))
+    assert sorted(graph) == ["1", "2", "3", "4", "5"]  # what leads to the training, and not the sampling behind it
+    return folder
+
+
+def lora(host, name: str) -> dict[str, torch.Tensor]:
+    return load_file(host.workdir / "models" / "loras" / "fewstep" / f"{name}.safetensors")
+
+
+def farthest(a: dict, b: dict) -> float:
+    """How far the up matrices, which begin at zero, lie apart, in units of what was learnt."""
+    names = [name for name in a if "lora_up" in name]
+    assert a.keys() == b.keys() and names
+    learnt, apart = (
+        torch.cat([tensor.flatten() for tensor in some])
+        for some in ([a[n] for n in names], [a[n] - b[n] for n in names])
+    )
+    return float(apart.norm() / learnt.norm())
+
+
+def losses(host, name: str) -> torch.Tensor:
+    return torch.tensor([record["loss"] for record in RunFolder(host.output / "fewstep_runs" / name).metrics()])
+
+
+@pytest.fixture(scope="module")
+def alone(client, host, tmp_path_factory):
+    """The LoRA of one process with batch 8."""
+    place = tmp_path_factory.mktemp("alone")
+    run = exported(client, host, "ranks-alone", batch_size=8)
+    said = ranks.train(run, ranks.folders_of(host, place))
+    assert f"{STEPS} steps of 8 samples" in said and (run / "previews" / f"step-{STEPS}.jpg").is_file(), said
+    return lora(host, "ranks-alone")
+
+
+@pytest.fixture(scope="module")
+def pair(client, host, tmp_path_factory):
+    """The LoRA of two processes with batch 4 each."""
+    run = exported(client, host, "ranks-pair", batch_size=4)
+    ranks.train(run, ranks.folders_of(host, tmp_path_factory.mktemp("pair")), 2)
+    records = RunFolder(run).metrics()
+    assert [record["step"] for record in records] == list(range(1, STEPS + 1))  # one writes
+    return lora(host, "ranks-pair")
+
+
+def test_the_run_is_the_one_that_the_node_trains(alone, client, host):
+    """Brought back: the same graph under the same name finds it done, and hands its LoRA on."""
+    trained = api("distil_lcm_lora", node_3={"count": 16}, node_5={"run_name": "ranks-node", "steps": STEPS, "rank": 8})
+    trained["5"]["inputs"] |= {"alpha": 8.0, "warmup": 0, "save_every": 100, "preview_every": 5, "batch_size": 8}
+    graph = {key: trained[key] for key in "12345"}
+    client.submit(graph, timeout=300)
+    assert farthest(lora(host, "ranks-node"), alone) < 1e-3
+    graph["5"]["inputs"]["run_name"] = "ranks-alone"
+    before = (host.output / "fewstep_runs" / "ranks-alone" / "metrics.jsonl").read_text()
+    answer = client.submit(graph, timeout=300)
+    assert f"{STEPS} steps of 8 samples" in answer["5"]["text"][0]
+    assert (host.output / "fewstep_runs" / "ranks-alone" / "metrics.jsonl").read_text() == before
+
+
+def test_two_processes_give_the_lora_of_one_with_the_double_batch(alone, pair, client, host, tmp_path):
+    """To rounding, which AdamW's first steps enlarge where a gradient is nearly zero; half the batch is another run."""
+    ranks.train(exported(client, host, "ranks-half", batch_size=4), ranks.folders_of(host, tmp_path))
+    assert farthest(pair, alone) < 1e-3
+    assert farthest(lora(host, "ranks-half"), alone) > 0.1
+    assert torch.allclose(losses(host, "ranks-pair"), losses(host, "ranks-alone"), rtol=1e-5)
+
+
+def test_a_lost_process_ends_the_run_and_the_same_command_goes_on(pair, client, host, tmp_path):
+    run, folders = exported(client, host, "ranks-lost", batch_size=4), ranks.folders_of(host, tmp_path)
+    process = ranks.start(run, folders, 2)
+    try:
+        ranks.wait_for_steps(run, process, 3)
+        ranks.rank(process, 1).send_signal(signal.SIGKILL)
+        assert process.wait(120) != 0
+    finally:
+        ranks.end(process)
+    (saved,) = RunFolder(run).steps()
+    assert 3 <= saved < STEPS, "the run was over before the process was killed"
+    ranks.train(run, folders, 2)
+    assert farthest(lora(host, "ranks-lost"), pair) < 1e-6

@@ -1,0 +1,95 @@
+"""The table of claims: verdicts from figures, the page, and the figures themselves."""
+
+import numpy as np
+import pytest
+from fewstep.benchmarks.evidence import figures, page
+from fewstep.benchmarks.evidence.claims import CLAIMS, FIGURES, STUDENTS, Rule
+from fewstep.benchmarks.evidence.verdict import of_claim, of_rule
+
+LOWER = Rule("distance", "a", "b")
+BY_NAME = {claim.name: claim for claim in CLAIMS}
+
+
+def seeds(*values: float, figure: str = "distance") -> list[dict]:
+    return [{"seed": seed, figure: value} for seed, value in enumerate(values)]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "word"),
+    [
+        ((10.0, 14.0), (12.0, 16.1), "holds"),
+        ((12.0, 16.1), (10.0, 14.0), "fails"),
+        ((10.0, 12.0), (10.5, 11.7), "open"),
+    ],
+)
+def test_a_difference_that_changes_with_the_seed_settles_nothing(a, b, word):
+    assert of_rule(LOWER, {"a": seeds(*a), "b": seeds(*b)}) == word
+
+
+def test_a_rule_may_want_the_larger_figure():
+    arms = {"a": seeds(0.4, 0.41, figure="saturation"), "b": seeds(0.3, 0.31, figure="saturation")}
+    assert of_rule(Rule("saturation", "a", "b", larger=True), arms) == "holds"
+    assert of_rule(Rule("saturation", "a", "b"), arms) == "fails"
+
+
+def test_a_claim_without_all_its_arms_is_not_measured():
+    assert of_claim(BY_NAME["diversity"], {}) == "not measured yet"
+
+
+def test_some_of_the_comparisons_are_partly():
+    claim = BY_NAME["tscd-against-lcm"]
+    arms = {arm.name: seeds(10 + arm.steps if arm.student == "TSCD" else 13) for arm in claim.arms}
+    assert of_claim(claim, arms) == "partly"
+
+
+@pytest.mark.parametrize(("between", "word"), [(9.0, "reproduced"), (11.0, "refuted")])
+def test_a_sweep_needs_one_mixture_that_beats_both_parents(between, word):
+    claim = BY_NAME["merge"]
+    parents = {claim.arms[0].name: 10.0, claim.arms[-1].name: 12.0}
+    arms = {arm.name: seeds(parents.get(arm.name, between)) for arm in claim.arms}
+    assert of_claim(claim, arms) == word
+
+
+def test_every_rule_is_about_its_claims_own_arms_and_a_known_figure():
+    for claim in CLAIMS:
+        names = {arm.name for arm in claim.arms}
+        assert all({rule.better, rule.than} <= names and rule.figure in FIGURES for rule in claim.rules), claim.name
+
+
+def test_every_student_is_shipped():
+    assets = page.ROOT / "assets" / "loras"
+    assert all((assets / file).is_file() for file in STUDENTS.values())
+
+
+def test_saturation_and_contrast_of_plain_pictures():
+    red = np.zeros((1, 4, 4, 3), np.uint8)
+    red[..., 0] = 200
+    half = np.zeros((1, 4, 4, 3), np.uint8)
+    half[:, :2] = 255
+    assert figures.saturation(red) == pytest.approx(1.0)
+    assert figures.saturation(half) == 0.0
+    assert figures.contrast(red) == pytest.approx(0.0, abs=1e-6)
+    assert figures.contrast(half) == pytest.approx(0.5, abs=1e-3)
+
+
+def test_the_spread_of_equal_features_is_none():
+    features = np.tile(np.random.default_rng(0).normal(size=(1, 3, 8)), (4, 1, 1))
+    assert figures.spread(features, np.zeros(8)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_precision_falls_with_pictures_off_the_manifold_and_recall_with_modes_that_are_missing():
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(size=(50, 4)), rng.normal(size=(50, 4)) + 30
+    both = np.concatenate([left, right])
+    precision, recall = figures.precision_and_recall(left + 0.01, both)
+    assert precision > 0.95
+    assert 0.4 < recall < 0.6
+    precision, recall = figures.precision_and_recall(np.concatenate([both, both + 300]), both)
+    assert 0.4 < precision < 0.6
+    assert recall > 0.95
+
+
+def test_the_page_tells_what_is_not_measured():
+    text = page.page({})
+    assert text.count("**not measured yet**") == len(CLAIMS)
+    assert "| - | - |" in text
