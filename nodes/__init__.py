@@ -16,6 +16,7 @@ from . import (
     merge,
     merge_models,
     methods,
+    methods_continuous,
     methods_matching,
     methods_on_images,
     reward_networks,
@@ -38,7 +39,7 @@ routes.register()
 
 THEMES = (sample, schedule, guidance, two_models, diversity, load, load_model, check_workflow, merge, merge_models)
 THEMES += (extract, sweep, sheets, data, train)
-THEMES += (methods, methods_matching, methods_on_images, rewards, reward_networks, runs)
+THEMES += (methods, methods_continuous, methods_matching, methods_on_images, rewards, reward_networks, runs)
 THEMES += (export_steps, compare, schedule_plot)
 NODE_CLASS_MAPPINGS = {node.__name__: wrapper.wrapped(node) for theme in THEMES for node in theme.NODES}
 NODE_DISPLAY_NAME_MAPPINGS = {name: node.TITLE for name, node in NODE_CLASS_MAPPINGS.items()}

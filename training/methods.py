@@ -7,6 +7,7 @@ from ..samplers.schedule import segment_floors
 from .adversarial import FakeAndReal, discriminate
 from .checks import require
 from .consistency import consistency, consistency_pair
+from .continuous import continuous_consistency
 from .method import Method, Term, Turn
 from .options import (
     ConsistencyOptions,
@@ -18,6 +19,7 @@ from .options import (
     SwiftBrushOptions,
     TSCDOptions,
 )
+from .options_continuous import ContinuousOptions
 from .pairs import regression
 from .reconstruction import reconstruction, reconstruction_pair
 from .score import denoising, distribution_matching, generated_pair
@@ -50,6 +52,15 @@ def own_lists(grid: int, segments: int = 1) -> tuple[tuple[int, ...], ...]:
 def lcf(options: ConsistencyOptions) -> Method:
     """LCF: consistency on the images' own trajectories, without a teacher; the model it starts from is an LCM."""
     return replace(lcm(replace(options, solver="data", guidance_min=1.0, guidance_max=1.0)), name="LCF")
+
+
+def scm(options: ContinuousOptions) -> Method:
+    """sCM (Lu and Song 2024): one student, one term, no grid: any list of timesteps will do.
+
+    Added to DMD it has the form of rCM's loss (Zheng et al. 2025).
+    """
+    own = {"roles_options": (("student", LCM_LORA),)}
+    return Method("sCM", options, (Turn("student", (Term(continuous_consistency, options),)),), "lcm", "lcm", **own)
 
 
 def tscd(options: TSCDOptions) -> Method:

@@ -50,6 +50,23 @@ def test_pairs_make_a_student_below_the_top_that_auto_samples_there(client, host
     assert '"regression"' in metrics and '"critic"' in metrics
 
 
+def test_scm_alone_and_added_to_dmd_makes_a_student(client, host):
+    """rCM's form: sCM + DMD in one run, both of its turns' numbers in the metrics."""
+    workflow = api("distil_lcm_lora", node_5={**QUICK, "run_name": "scm"})
+    workflow["4"] = {"class_type": "FewStepMethodSCM", "inputs": {"guidance": 2.0}}
+    for picture in pictures(client, workflow)["fewstep_student"]:
+        assert_is_a_picture(picture)
+    workflow["5"]["inputs"] |= {"run_name": "rcm", "method": ["32", 0]}
+    workflow["31"] = {"class_type": "FewStepMethodDMD", "inputs": {"student_every": 1}}
+    workflow["32"] = {
+        "class_type": "FewStepMethodSum",
+        "inputs": {"first": ["4", 0], "second": ["31", 0], "weight": 0.1},
+    }
+    pictures(client, workflow)
+    metrics = (host.workdir / "output" / "fewstep_runs" / "rcm" / "metrics.jsonl").read_text()
+    assert '"tangent"' in metrics and '"critic"' in metrics
+
+
 def test_lcf_learns_own_pictures(client, host):
     folder = host.workdir / "input" / "own"
     folder.mkdir(parents=True, exist_ok=True)
