@@ -17,9 +17,9 @@ except ImportError:  # the PyPI host has none
     ExecutionBlocker = None
 
 try:
-    from comfy.interruption import InterruptProcessingException  # the PyPI host's
+    from comfy.interruption import InterruptProcessingException, processing_interrupted  # the PyPI host's
 except ImportError:
-    from comfy.model_management import InterruptProcessingException
+    from comfy.model_management import InterruptProcessingException, processing_interrupted
 
 from .routes import page
 from .sockets import Model
@@ -60,9 +60,14 @@ def held_back(instead):
     return ExecutionBlocker(None) if ExecutionBlocker else instead
 
 
-def cancel() -> None:
-    """As if the user had pressed cancel."""
-    model_management.interrupt_current_processing()
+def cancel(pressed: bool = True) -> None:
+    """As if the user had pressed cancel; False takes it back."""
+    model_management.interrupt_current_processing(pressed)
+
+
+def is_cancelled() -> bool:
+    """Whether the user has pressed cancel and nothing has been stopped by it yet."""
+    return bool(processing_interrupted())
 
 
 def throw_if_cancelled() -> None:

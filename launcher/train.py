@@ -2,6 +2,8 @@
 
 Under `accelerate launch` or torchrun each process does this, and takes its GPU before the host's code asks which one
 there is. Nothing is installed. A graph instead of a folder is run by a host, as `run.py api` does it.
+
+The command line reads this file in a bare Python: what needs a package is imported where it is used.
 """
 
 import argparse
@@ -12,7 +14,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from . import headless, install, process, upstream
+from . import install, upstream
 from .folders import FOLDERS, ROOT
 from .pip import InstallError
 
@@ -49,7 +51,7 @@ def python_of(args: argparse.Namespace) -> Path:
 def train(args: argparse.Namespace) -> int:
     """Train a run folder, or run a graph; 143 when it was stopped and can go on."""
     if not is_run(args):
-        return headless.api(args)
+        return import_module(".headless", __package__).api(args)
     quiet = logging.INFO if int(os.environ.get("RANK", "0")) == 0 else logging.WARNING
     logging.basicConfig(level=quiet, format="%(message)s")
     processes = import_module("fewstep.training.processes").launched(cpu=args.device == "cpu")
@@ -65,6 +67,7 @@ def train(args: argparse.Namespace) -> int:
 def start_host(args: argparse.Namespace, processes) -> None:
     """Import the host: the named checkout in its own folders, or the embedded one in .host."""
     checkout = upstream.checkout(args.comfyui) if args.comfyui else None
+    process = import_module(".process", __package__)
     os.environ.update({**process.POLITE, **os.environ, **process.QUIET})
     if checkout is None:
         for name in FOLDERS:
@@ -95,6 +98,6 @@ def device_of(args: argparse.Namespace, processes) -> str:
 def stop_by_signals(first: bool) -> None:
     """Ctrl-C and a stop signal end the run after its micro-batch, saved. The first process decides for all."""
     progress = import_module("fewstep.host.progress")
-    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), (lambda *_: progress.cancel()) if first else signal.SIG_IGN)

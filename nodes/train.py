@@ -1,14 +1,12 @@
 """The node that trains."""
 
-import math
-
 from ..host import folders
 from ..host.loading.sampler import attach
 from ..host.model_copy import precision_for
 from ..host.progress import held_back
-from ..host.training import check, export, run, run_folder
+from ..host.training import check, export, run, run_folder, separate
 from ..host.training.job import Job
-from ..training.checks import choices
+from ..training.checks import choices, require
 from ..training.config import TrainConfig
 from ..training.prompts import typed_prompts
 from . import report
@@ -21,7 +19,7 @@ ADVANCED = {"advanced": True}
 SEED = whole(
     2**53, "Of the order of the data, all noise, and where the LoRA starts. Same seed, same run.", 0, default=0
 )
-HERE, FOLDER = "in this process", "run folder only"
+HERE, APART, FOLDER = "in this process", "separate process", "run folder only"
 BASIC = {
     "steps": whole(10000000, "Optimizer steps. LCM-LoRA: 1,000-6,000."),
     "batch_size": whole(4096, "Samples in a micro-batch. LCM-LoRA: 12 per GPU."),
@@ -106,8 +104,9 @@ class FewStepDistill:
         again = "Go on with a run of this name. Off: refuse when there is one."
         stop = "On: cancel also writes the student's file as it is then, to be used at once."
         place = (
-            "run folder only: checks the inputs and writes the run folder with the graph in it, which `run.py train "
-            "FOLDER` trains on any machine, on one or many GPUs."
+            "separate process: leaves the host free to sample; queue again when it is done, for the student. Cancel, "
+            "while no graph runs, stops and saves it. run folder only: checks the inputs and writes the run folder "
+            "with the graph in it, which `run.py train FOLDER` trains on any machine, on one or many GPUs."
         )
         board = "Also writes TensorBoard's scalars, in the run folder. Needs the package tensorboard."
         config = TrainConfig()
@@ -133,7 +132,7 @@ class FewStepDistill:
                 "resume_step": whole(10000000, back, -1, default=-1, advanced=True),
                 "write_on_cancel": yes_no(stop, default=False, advanced=True),
                 "tensorboard": yes_no(board, default=False, advanced=True),
-                "where": choice(place, [HERE, FOLDER], default=HERE, advanced=True),
+                "where": choice(place, [HERE, APART, FOLDER], default=HERE, advanced=True),
             },
             "hidden": {"prompt": "PROMPT", "unique_id": "UNIQUE_ID"},
         }
@@ -141,12 +140,12 @@ class FewStepDistill:
     @classmethod
     def IS_CHANGED(cls, where=HERE, **_):
         """Always, where the run folder changes while the inputs do not."""
-        return "" if where == HERE else math.nan
+        return "" if where == HERE else float("nan")  # a new one: hosts compare lists, where the same nan is equal
 
     def distil(self, where=HERE, prompt=None, unique_id=None, **inputs):
         job = job_of(**inputs)
-        if where == FOLDER:
-            return exported(job, prompt, unique_id, inputs)
+        if where == FOLDER or (where == APART and not separate.ready(job)):
+            return later(job, prompt, unique_id, inputs, train=where == APART)
         result = run.distil(job)
         losses = [record["loss"] for record in result.metrics if "loss" in record]
         text = report.summary(result, job.method, job.config)
@@ -185,18 +184,31 @@ def job_of(
     )
 
 
-def exported(job: Job, graph: dict, key: str, inputs: dict) -> tuple:
-    """The outputs of a run that is only written down: nothing is drawn, and what needs the student waits for it."""
+def later(job: Job, graph: dict, key: str, inputs: dict, train: bool) -> tuple:
+    """The outputs of a run that is only written down, or trained in a process of its own: what needs the student waits
+    for it."""
+    running = separate.of(job) if train else None
+    lines = [running.words()] if running else written(job, graph, key, inputs)
+    if train and not running:
+        lines = [separate.start(job).words(), *lines[2:]]
+    loss, text = held_back(report.loss_image(job.folder.metrics())), "\n".join(lines)
+    return (held_back(job.model), export.name_of(job), loss, text, held_back({}), held_back({"loss": []}))
+
+
+def written(job: Job, graph: dict, key: str, inputs: dict) -> list[str]:
+    """The run folder with its graph; what to do with it, in lines."""
+    require(
+        job.resume_step < 0,
+        "resume_step is for a run in this process. Go back there, cancel, and take where as it was.",
+    )
     need = check.check(job)
     told = {name: value for name, value in inputs.items() if isinstance(value, str | int | float)}
     file = run_folder.write(job, graph, key, {**told, "where": HERE, "resume": True, "resume_step": -1})
-    loss = held_back(report.loss_image(job.folder.metrics()))
-    lines = [
+    return [
         f"{job.run_name} is written to {file.parent.parent.name}/{file.parent.name}. Nothing is trained yet.",
         "Train it by `python run.py train FOLDER`, here or where a copy of the folder and the same models are.",
         f"expected: {need.text()}",
     ]
-    return (held_back(job.model), export.name_of(job), loss, "\n".join(lines), held_back({}), held_back({"loss": []}))
 
 
 NODES = (FewStepDistill,)

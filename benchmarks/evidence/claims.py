@@ -42,7 +42,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Rule:
-    """`better` has the smaller (or larger) figure than `than`, by more than the spread over seeds."""
+    """`better` has the smaller (or larger) figure than `than`, by more than the difference spreads over seeds."""
 
     figure: str
     better: str  # names of arms

@@ -10,11 +10,12 @@ PAGE = ROOT / "docs" / "evidence.md"
 HEAD = """# The papers' claims, measured
 
 On the tiny base and its shipped students, by `python run.py bench evidence` (`benchmarks/results/evidence.json`).
-A claim is **reproduced** where the figures differ the way it says by more than their spread over the seeds,
-**refuted** where they differ the other way, **partly** where some of its comparisons hold. A claim about networks of
+Every seed has its own captions and noises, the same for all arms. A claim is **reproduced** where the difference has
+the sign it says and is larger than its own spread over the seeds, **refuted** where it has the other sign, **partly**
+where some of its comparisons hold. A claim about networks of
 billions of weights is neither proved nor disproved by one of four million: this says what holds *here*.
 """
-SAID = {"holds": "yes", "fails": "no, the reverse", "open": "within the spread", "missing": "not measured yet"}
+SAID = {"holds": "yes", "fails": "no, the reverse", "open": "not settled by these seeds", "missing": "not measured yet"}
 
 
 def page(arms: dict[str, list[dict]]) -> str:

@@ -8,15 +8,16 @@ WORDS = {"holds": "reproduced", "fails": "refuted", "open": "not settled"}
 
 
 def of_rule(rule: Rule, arms: dict[str, list[dict]]) -> str:
-    """ "holds" or "fails" where the means differ by more than their spread over seeds, else "open"; or "missing"."""
-    found = [
-        [one[rule.figure] for one in arms.get(name, []) if rule.figure in one] for name in (rule.better, rule.than)
-    ]
-    if not all(found):
+    """ "holds" or "fails" where the figures differ by more than the difference itself spreads, else "open".
+
+    Paired by seed: the arms of one seed have the same captions and noises. "missing" without a common seed.
+    """
+    better, than = ({one["seed"]: one[rule.figure] for one in arms.get(name, [])} for name in (rule.better, rule.than))
+    sign = 1 if rule.larger else -1
+    apart = [sign * (better[seed] - than[seed]) for seed in sorted(better.keys() & than.keys())]
+    if not apart:
         return "missing"
-    apart = (fmean(found[0]) - fmean(found[1])) * (1 if rule.larger else -1)
-    noise = (sum(deviation(values) ** 2 for values in found) / 2) ** 0.5
-    return "open" if abs(apart) <= noise else "holds" if apart > 0 else "fails"
+    return "open" if abs(fmean(apart)) <= deviation(apart) else "holds" if fmean(apart) > 0 else "fails"
 
 
 def deviation(values: list[float]) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fewstep.weights.workflows.check import Finding, check
 from fewstep.weights.workflows.graph import Graph, read
-from fewstep.weights.workflows.readers import READERS
+from fewstep.weights.workflows.runs import READERS
 
 PACKAGE = "comfyui_workflow_templates_json"
 NO_WORKFLOWS = ("index", "fuse_options")

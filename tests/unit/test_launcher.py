@@ -244,3 +244,12 @@ def test_a_log_is_shown_on_a_terminal_that_does_not_know_its_signs():
     done = subprocess.run([sys.executable, "-c", code], cwd=folders.ROOT, env=env, capture_output=True)
     assert done.returncode == 0 and done.stdout == b"? loaded" + os.linesep.encode(), done.stderr
     assert b"there is no 'no-such' in benchmarks" in done.stderr
+
+
+def test_the_command_line_begins_in_a_bare_python():
+    """`python run.py` comes before any package is installed: it may import the standard library alone."""
+    code = "import runpy, sys; sys.argv = ['run.py', '-h']; runpy.run_path('run.py', run_name='__main__')"
+    alone = [sys.executable, "-S", "-c", code]  # without site-packages
+    done = subprocess.run(alone, cwd=folders.ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ""})
+    assert done.returncode == 0, done.stderr
+    assert "train a run folder" in done.stdout

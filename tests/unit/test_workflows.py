@@ -85,6 +85,71 @@ def test_exact_sigmas_and_a_second_pass_are_read():
     assert changes(data) == {}  # the same eight sigmas by another name
 
 
+def two_experts(sigmas: dict, **settings) -> dict:
+    """Wan 2.2: a LoRA and a shift on each expert, one FewStep Two-Model Sampler over a list of sigmas."""
+    name = "wan2.2_i2v_lightx2v_4steps_lora_v1_{}_noise.safetensors"
+    data = {}
+    for part in ("high", "low"):
+        one = api(name.format(part), shift=5.0)
+        links = {"2": {"model": [f"{part}1", 0]}, "3": {"model": [f"{part}2", 0]}}
+        for key in "123":
+            data[f"{part}{key}"] = {**one[key], "inputs": {**one[key]["inputs"], **links.get(key, {})}}
+    inputs = {"high_model": ["high3", 0], "low_model": ["low3", 0], "sampler": ["6", 0], "sigmas": ["5", 0]}
+    own = {"cfg": "1", "boundary": 0.9, "first_step": "as the others", "first_cfg": 3.5, **settings}
+    data["4"] = {"class_type": "FewStepTwoModelSampler", "inputs": {**inputs, **own}}
+    data["5"] = sigmas
+    data["6"] = {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "euler"}}
+    return data
+
+
+EVEN_STEPS = {"class_type": "BasicScheduler", "inputs": {"scheduler": "simple", "steps": 4, "denoise": 1.0}}
+WRITTEN = {"class_type": "ManualSigmas", "inputs": {"sigmas": "1, 0.9375, 0.8333, 0.625, 0"}}
+
+
+@pytest.mark.parametrize("sigmas", [EVEN_STEPS, WRITTEN], ids=["schedule", "written"])
+@pytest.mark.parametrize(
+    "settings, wanted",
+    [
+        ({}, set()),
+        ({"cfg": "3.5, 1, 1, 1"}, set()),  # the guided first step is what it is for
+        ({"cfg": "3.5, 3.5, 1, 1"}, {("high", "cfg")}),
+        ({"cfg": "3.5"}, {("high", "cfg"), ("low", "cfg")}),
+        ({"cfg": "1, 1, 1, 4"}, {("low", "cfg")}),
+        ({"first_step": "with first_cfg, without LoRA"}, set()),
+    ],
+)
+def test_the_two_model_sampler_is_read_as_its_two_models(sigmas, settings, wanted):
+    found = check.check(from_data(two_experts(sigmas, **settings)))
+    assert {("high" if "high_noise" in one.file else "low", one.field) for one in found} == wanted
+    (high, low) = runs.runs(from_data(two_experts(sigmas, **settings)))
+    assert high.part == (0, 2) and low.part == (2, 4)
+
+
+def test_sigmas_at_the_wrong_shift_are_found_for_both_models_and_two_lists_are_joined():
+    wrong = {"class_type": "ManualSigmas", "inputs": {"sigmas": "1, 0.96, 0.8889, 0.7273, 0"}}
+    assert {one.field for one in check.check(from_data(two_experts(wrong)))} == {"schedule"}
+    data = two_experts({"class_type": "SplitSigmas", "inputs": {"sigmas": ["8", 0], "step": 2}}, sigmas_low=["5", 1])
+    data["8"] = WRITTEN
+    assert check.check(from_data(data)) == []
+    assert [run.part for run in runs.runs(from_data(data))] == [(0, 2), (2, 4)]
+
+
+def test_a_first_model_of_its_own_is_a_sampling_of_its_own():
+    data = two_experts(WRITTEN, first_step="with first_cfg, without LoRA", first_model=["high3", 0])
+    (finding,) = check.check(from_data(data))
+    assert (finding.field, finding.found, finding.wanted) == ("cfg", "3.5", "1") and "first_model" in finding.node
+
+
+@pytest.mark.parametrize("cfg, wanted", [("3, 1, 1, 1", {}), ("3, 2, 1, 1", {"cfg": "1"}), ("4", {"cfg": "1"})])
+def test_the_cfg_schedule_is_judged_by_the_steps_after_the_first(cfg, wanted):
+    data = api()
+    data["4"] = {"class_type": "SamplerCustomAdvanced", "inputs": {"guider": ["7", 0], "sigmas": ["5", 0]}}
+    scheduler = {"model": ["3", 0], "scheduler": "simple", "steps": 4, "denoise": 1.0}
+    data["5"] = {"class_type": "BasicScheduler", "inputs": scheduler}
+    data["7"] = {"class_type": "FewStepCFGSchedule", "inputs": {"model": ["3", 0], "cfg": cfg}}
+    assert changes(data) == wanted
+
+
 def page() -> dict:
     """On the page: a subgraph with a switched LoRA, steps promoted to its node, a bypassed LoRA and a Reroute."""
 

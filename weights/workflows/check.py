@@ -9,6 +9,7 @@ from ..families.settings import Settings, shifted
 from .graph import Graph
 from .readers import WEIGHTS, File, Run, is_lora_loader
 from .runs import runs
+from .schedules import EVEN, host_sigmas
 
 # Names of few-step files, known or not: what their publishers call them.
 FEW_STEP = re.compile(
@@ -16,7 +17,6 @@ FEW_STEP = re.compile(
     r"(?<![a-z])fast(?![a-z])|fasth3|\d[-_ ]?steps?|dmd2?|(?<![a-z])tcd|causal_forcing|swift_?brush"
 )
 SERVES = {"ddim": ("euler", "ddim"), "lcm": ("lcm",), "tcd": ("tcd",)}  # ours: the same by the host's names
-EVEN = ("simple", "sgm_uniform", "trailing", "SDTurboScheduler")  # schedules of N even steps from the top
 LEAVE_ONE_OUT = ("uni_pc", "uni_pc_bh2", "dpm_2", "dpm_2_ancestral")  # the last sigma but one, in the host's KSampler
 NEAR = 0.02  # by how much sigmas of one list may differ: nobody sees it
 
@@ -160,29 +160,6 @@ def found_sigmas(run: Run, settings: Settings) -> list[float]:
         own = host_sigmas(run.schedule, run.steps + 1, shift)
         own = [*own[:-2], own[-1]]
     return own[run.part[0] : run.part[1] + 1] if run.part and own else own
-
-
-def host_sigmas(name: str | None, steps: int | None, shift: float | None) -> list[float]:
-    """The host's schedules on a flow model to three digits; nothing where they or the shift are not known."""
-    if not isinstance(steps, int) or not 1 < steps < 1000:
-        return [1.0, 0.0] if steps == 1 and name in EVEN else []
-    if name == "linear_quadratic":
-        return linear_quadratic(steps)
-    if not isinstance(shift, int | float) or shift <= 0:
-        return []
-    if name in EVEN:
-        return shifted(steps, shift)
-    return [*shifted(steps - 1, shift)[:-1], 0.001, 0.0] if name == "normal" else []
-
-
-def linear_quadratic(steps: int, threshold: float = 0.025) -> list[float]:
-    """Mochi's schedule as the host has it: even steps down to 1 - threshold in the first half, then a parabola to 0."""
-    half = steps // 2
-    rest = steps - half
-    a = (half - threshold * steps) / (half * rest**2)
-    b = threshold / half - 2 * (half - threshold * steps) / rest**2
-    first = [threshold * j / half for j in range(half)]
-    return [1 - t for t in (*first, *(a * j * j + b * j + a * half**2 for j in range(half, steps)), 1.0)]
 
 
 def cfg(run: Run, settings: Settings) -> Iterator[tuple[str, str, str]]:

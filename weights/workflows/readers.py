@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -98,19 +98,26 @@ def advanced(graph: Graph, node: Node, world: World) -> Run:
     guider = follow(graph, node.links.get("guider"), world)
     run = Run(node.name)
     if guider:
-        name = "cfg_conds" if guider[0].kind == "DualCFGGuider" else "cfg"
-        cfg = 1.0 if guider[0].kind == "BasicGuider" else value_of(graph, guider[0], name, world)
-        run = on_model(graph, guider[0], world, replace(run, cfg=cfg))
+        run = on_model(graph, guider[0], world, replace(run, cfg=cfg_of(graph, guider[0], world)))
     return with_sigmas(graph, node, world, with_sampler(graph, node, world, run))
 
 
-READERS: dict[str, Callable[[Graph, Node, World], Run]] = {
-    "KSampler": k_sampler,
-    "KSamplerAdvanced": k_sampler,
-    "FewStepKSampler": k_sampler,
-    "SamplerCustom": custom,
-    "SamplerCustomAdvanced": advanced,
-}
+def cfg_of(graph: Graph, guider: Node, world: World) -> float | None:
+    """A guider's cfg; 1 where it has none."""
+    if guider.kind == "BasicGuider":
+        return 1.0
+    cfg = value_of(graph, guider, "cfg_conds" if guider.kind == "DualCFGGuider" else "cfg", world)
+    return beyond_first(numbers(cfg)) if guider.kind == "FewStepCFGSchedule" else cfg
+
+
+def beyond_first(scales: tuple[float, ...], first: int = 0, last: int | None = None) -> float | None:
+    """The highest cfg of the steps first ... last - 1 after the first of all, None where no such step is left.
+
+    A first step that is guided by itself is what a cfg for each step is for: 3, 1, 1, 1 fits a file made for cfg 1.
+    """
+    begin = max(first, 1) if len(scales) > 1 else 0
+    part = scales[min(begin, len(scales) - 1) : last] if last is None or last > begin else ()
+    return max(part, default=None)
 
 
 def follow(graph: Graph, link: Link | None, world: World) -> tuple[Node, int] | None:
@@ -125,10 +132,10 @@ def follow(graph: Graph, link: Link | None, world: World) -> tuple[Node, int] | 
     return None
 
 
-def on_model(graph: Graph, node: Node, world: World, run: Run) -> Run:
+def on_model(graph: Graph, node: Node, world: World, run: Run, name: str = "model") -> Run:
     """The files, and the shift nearest to the sampler, on the way up a node's model."""
     files: list[File] = []
-    found = follow(graph, node.links.get("model"), world)
+    found = follow(graph, node.links.get(name), world)
     for _ in range(DEPTH):
         if found is None:
             break

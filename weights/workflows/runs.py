@@ -1,14 +1,29 @@
 """Every sampling in a workflow: as it stands, with its switches turned, and in the parts that are bypassed."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from .graph import BYPASSED, MUTED, Graph, Node
-from .readers import READERS, Run
+from .readers import Run, advanced, custom, k_sampler
+from .two_models import two_models
 from .values import World, switches, value_of
 
 BYPASSED_PART = "its bypassed nodes on"
+READERS: dict[str, Callable[[Graph, Node, World], Run | list[Run]]] = {
+    "KSampler": k_sampler,
+    "KSamplerAdvanced": k_sampler,
+    "FewStepKSampler": k_sampler,
+    "SamplerCustom": custom,
+    "SamplerCustomAdvanced": advanced,
+    "FewStepTwoModelSampler": two_models,
+}
+
+
+def read(graph: Graph, node: Node, world: World) -> list[Run]:
+    """The samplings of one node."""
+    made = READERS[node.kind](graph, node, world)
+    return made if isinstance(made, list) else [made]
 
 
 def runs(graph: Graph) -> list[Run]:
@@ -17,7 +32,7 @@ def runs(graph: Graph) -> list[Run]:
     revived = {key: replace(node, mode=0) if node.mode == BYPASSED else node for key, node in graph.items()}
     asleep = [node for node in graph.values() if node.kind in READERS and node.mode == BYPASSED]
     for node in asleep:
-        found.append(replace(READERS[node.kind](revived, node, {}), switched=(BYPASSED_PART,)))
+        found += [replace(run, switched=(BYPASSED_PART,)) for run in read(revived, node, {})]
     return found
 
 
@@ -26,8 +41,7 @@ def active_runs(graph: Graph) -> list[Run]:
     found: list[Run] = []
     seen: set[Run] = set()
     for world, titles in worlds(graph):
-        for node in nodes:
-            run = READERS[node.kind](graph, node, world)
+        for run in (run for node in nodes for run in read(graph, node, world)):
             if run not in seen:
                 seen.add(run)
                 found.append(replace(run, switched=titles))

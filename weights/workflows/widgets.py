@@ -57,6 +57,15 @@ WIDGETS = {
     "FewStepKSampler": (*SEED, "steps", "cfg", "sampler_name", "eta", "denoise"),
     "FewStepLoadLora": ("lora_name", "strength", "steps", "denoise", "negative_prompt", "family", "allow_partial"),
     "FewStepLoadModel": ("model_name", "steps", "denoise", "guidance", "family", "allow_partial"),
+    "FewStepCFGSchedule": ("cfg",),
+    "FewStepTwoModelSampler": (
+        "noise_seed",
+        "control_after_generate",
+        "cfg",
+        "boundary",
+        "first_step",
+        "first_cfg",
+    ),
     "FewStepSampler": ("sampler_name", "eta"),
     "FewStepSchedule": ("scheduler", "steps", "denoise"),
 }

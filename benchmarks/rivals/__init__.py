@@ -1,0 +1,1 @@
+"""An iteration of ours beside the published consistency-distillation LoRA recipe, written with diffusers' networks."""
