@@ -18,14 +18,13 @@ import time
 import traceback
 from dataclasses import asdict
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
-from fewstep.benchmarks.gpu import table
+from fewstep.benchmarks.gpu import page, table
 from fewstep.benchmarks.gpu.cases import CASES, METHODS, Case
 from fewstep.benchmarks.gpu.networks import SIZES, Text, model
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = ROOT / "benchmarks" / "results" / "gpu.json"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -68,11 +67,14 @@ class Runs:
 
     def measure(self, case: Case, name: str) -> dict:
         """{seconds, peak and estimate in bytes, first loss} of one run."""
-        from fewstep.host.training import memory, run
+        from fewstep.host.training import export, memory, run
+        from fewstep.training.state import RunFolder
 
         job = self.job(case, name)
         clear()
-        with torch.inference_mode():
+        # States and files of gigabytes would take longer than the steps.
+        unwritten = patch.object(RunFolder, "save"), patch.object(export, "write", return_value="")
+        with torch.inference_mode(), unwritten[0], unwritten[1]:
             estimate = memory.of(job)
             result = run.distil(job)
         shutil.rmtree(job.folder.path)
@@ -137,6 +139,8 @@ def main() -> None:
     found["sampling"] = sampling(args.repeats, 8 if args.small else 32)
     save(found, args.out)
     print(table.text(found))
+    if args.out == page.FIGURES:
+        page.main()
 
 
 def options() -> argparse.Namespace:
@@ -146,7 +150,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=15, help="of the samplers")
     parser.add_argument("--cases", type=int, default=len(CASES), help="only so many of the list")
     parser.add_argument("--seconds", type=float, default=1500, help="no case begins later")
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--out", type=Path, default=page.FIGURES)
     return parser.parse_args()
 
 
