@@ -12,7 +12,7 @@ CHROMIUM = ("--no-sandbox", "--disable-gpu", "--no-first-run", *OFFLINE)
 NOT_OURS = ("Failed to load resource", "ERR_", "favicon", "user.css", "comfy.org")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: while it is open an event loop runs, which other tests cannot have
 def browser():
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright (requirements-test.txt) is not installed")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -5,6 +5,7 @@ import pytest
 pytest.importorskip("comfy", reason="the embedded host is not installed here")
 
 from fewstep.training import methods, on_images, options
+from fewstep.training.options_continuous import ContinuousOptions
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,7 @@ SOCKETS = {"method": LCM, "first": LCM, "second": LCM, "reward": Network(), "cri
 DEFAULTS = {
     "LCM": LCM,
     "LCF": methods.lcf(options.ConsistencyOptions()),
+    "SCM": methods.scm(ContinuousOptions()),
     "TSCD": methods.tscd(options.TSCDOptions()),
     "ImagineFlash": methods.imagine_flash(options.ReconstructionOptions()),
     "Pairs": methods.pairs(options.PairsOptions()),
