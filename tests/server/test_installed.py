@@ -31,6 +31,8 @@ def copied(target: Path) -> Path:
             shutil.copytree(place, target / place.name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(place, target)
+    for inner in (target / name for name in lines_of(".comfyignore") if "/" in name):
+        inner.unlink()
     return target
 
 
@@ -60,7 +62,9 @@ def test_only_what_a_user_needs_is_copied(pack):
     names = {place.name for place in pack.iterdir()}
     assert set(OURS) <= names
     assert not names & {"launcher", "tests", "benchmarks", "recipes", "tools", "run.py", "bootstrap.py", ".ci", ".venv"}
-    assert sum(file.stat().st_size for file in pack.rglob("*") if file.is_file()) < 40 * 2**20
+    assert sum(file.stat().st_size for file in pack.rglob("*") if file.is_file()) < 48 * 2**20
+    assert not (pack / "assets" / "loras" / "fewstep-tiny-sd-tscd.safetensors").exists()
+    assert (pack / "assets" / "loras" / "fewstep-tiny-sd-dmd.safetensors").exists()
 
 
 def test_all_nodes_are_there(installed, object_info):
