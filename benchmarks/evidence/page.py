@@ -15,6 +15,7 @@ the sign it says and is larger than its own spread over the seeds, **refuted** w
 where some of its comparisons hold. A claim about networks of
 billions of weights is neither proved nor disproved by one of four million: this says what holds *here*.
 """
+COLUMNS = f"| | {' | '.join(FIGURES)} | seeds |\n|{'---|' * (len(FIGURES) + 2)}"
 SAID = {"holds": "yes", "fails": "no, the reverse", "open": "not settled by these seeds", "missing": "not measured yet"}
 
 
@@ -32,18 +33,16 @@ def students(arms: dict[str, list[dict]]) -> str:
     """Every way of sampling that was measured and mixes nothing, by steps and then by distance."""
     every = dict.fromkeys(arm for claim in CLAIMS for arm in claim.arms if not arm.between and arm.name in arms)
     ordered = sorted(every, key=lambda arm: (arm.steps, fmean(one["distance"] for one in arms[arm.name])))
-    head = f"| | {' | '.join(FIGURES)} | seeds |\n|{'---|' * (len(FIGURES) + 2)}"
     rows = "\n".join(row(arm.name, arms[arm.name]) for arm in ordered)
-    return f"## All students\n\nn = 400 a seed, of seeds that chose nothing.\n\n{head}\n{rows}\n"
+    return f"## All students\n\nn = 400 a seed, of seeds that chose nothing.\n\n{COLUMNS}\n{rows}\n"
 
 
 def section(claim: Claim, arms: dict[str, list[dict]]) -> str:
     """A claim's sentence, its arms' figures and its comparisons."""
-    head = f"| | {' | '.join(FIGURES)} | seeds |\n|{'---|' * (len(FIGURES) + 2)}"
     rows = "\n".join(row(arm.name, arms.get(arm.name, [])) for arm in claim.arms)
     rules = "\n".join(f"- {told(rule)}: {SAID[of_rule(rule, arms)]}" for rule in claim.rules)
     note = f"{claim.note}\n\n" if claim.note else ""
-    return f"## {claim.name}\n\n{claim.says} ({claim.source})\n\n{note}{head}\n{rows}\n\n{rules}\n"
+    return f"## {claim.name}\n\n{claim.says} ({claim.source})\n\n{note}{COLUMNS}\n{rows}\n\n{rules}\n"
 
 
 def row(name: str, records: list[dict]) -> str:
