@@ -17,39 +17,7 @@ from pathlib import Path
 import torch
 from fewstep.benchmarks.memory.__main__ import ROOT, resident
 from fewstep.benchmarks.methods import METHODS
-
-SD15 = {
-    "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 320, "num_res_blocks": [2, 2, 2, 2],
-    "channel_mult": [1, 2, 4, 4], "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0], "transformer_depth_middle": 1,
-    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0], "use_spatial_transformer": True, "legacy": False,
-    "use_linear_in_transformer": False, "context_dim": 768, "num_heads": 8, "num_head_channels": -1,
-    "adm_in_channels": None, "use_temporal_attention": False, "dtype": torch.float32,
-}  # fmt: skip
-
-
-class Text:
-    """A text encoder of SD1.5's output sizes; what it says is random."""
-
-    def tokenize(self, text: str) -> str:
-        return text
-
-    def encode_from_tokens(self, tokens: str, return_pooled: bool = True):
-        generator = torch.Generator().manual_seed(len(tokens))
-        return torch.randn(1, 77, 768, generator=generator), torch.randn(1, 768, generator=generator)
-
-
-def model():
-    """A MODEL of SD1.5's size, every weight from one block of random numbers."""
-    import comfy.supported_models as supported
-    from comfy.model_patcher import ModelPatcher
-
-    noise = 0.02 * torch.randn(1 << 20, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        made = supported.SD15(dict(SD15)).get_model({}, "")
-        for weight in made.diffusion_model.parameters():
-            for part in weight.view(-1).split(len(noise)):
-                part.copy_(noise[: len(part)])
-    return ModelPatcher(made, load_device=torch.device("cpu"), offload_device=torch.device("cpu"))
+from fewstep.benchmarks.networks import SIZES, Text, model
 
 
 def measure(method: str, args: argparse.Namespace) -> dict:
@@ -69,7 +37,8 @@ def measure(method: str, args: argparse.Namespace) -> dict:
     folders.folder_paths.add_model_folder_path("loras", str(folder / "loras"))
     spec = dataset.DataSpec(("a", "another"), None, args.side, args.side, 2, 2, 2.0)
     config = TrainConfig(steps=args.steps, batch_size=1, rank=args.rank, preview_every=10**6, learning_rate=1e-6)
-    job = Job(model(), Text(), None, spec, METHODS[method](), config, "full-size", [])
+    size = SIZES["SD1.5"]
+    job = Job(model(size, torch.float32), Text(size), None, spec, METHODS[method](), config, "full-size", [])
     with torch.inference_mode():
         need = memory.of(job)
         before = resident("VmRSS")

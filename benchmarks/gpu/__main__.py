@@ -23,7 +23,7 @@ from unittest.mock import patch
 import torch
 from fewstep.benchmarks.gpu import page, table
 from fewstep.benchmarks.gpu.cases import CASES, METHODS, Case
-from fewstep.benchmarks.gpu.networks import SIZES, Text, model
+from fewstep.benchmarks.networks import SIZES, Text, model
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from fewstep.benchmarks.full_size.__main__ import SD15
+from fewstep.benchmarks.networks import SD15
 from fewstep.benchmarks.sdxl import CONFIG as SDXL
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode

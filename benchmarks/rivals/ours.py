@@ -10,7 +10,7 @@ class Ours:
     """side: of the pictures in pixels; batch 1. iteration() is one optimizer step and returns its loss."""
 
     def __init__(self, side: int, rank: int):
-        from fewstep.benchmarks.full_size.__main__ import model
+        from fewstep.benchmarks.networks import SIZES, model
         from fewstep.host import model_copy
         from fewstep.host.training import layers
         from fewstep.training import methods
@@ -23,7 +23,7 @@ class Ours:
         from fewstep.training.state import RunFolder
 
         self.mode = model_copy.training_mode
-        host = model()
+        host = model(SIZES["SD1.5"], torch.float32)
         with self.mode():
             copy = model_copy.TrainingCopy(host)
             targets = layers.chosen(host, "all")

@@ -121,9 +121,9 @@ def kept_of(job: Job, nets, best: Best | None) -> dict[str, Tensor]:
 
 def examples_of(job: Job) -> Examples:
     """The data as the method wants it, made now or found from an earlier run; with a progress bar of its own."""
-    # More at a time are no faster on a CPU; a GPU that trains on so many can draw as many.
-    at_once = 16 if job.model.load_device.type == "cpu" else job.config.batch_size
-    count, batch = job.spec.count, min(job.config.batch_size, at_once)
+    count, batch = job.spec.count, job.config.batch_size
+    if job.model.load_device.type == "cpu":
+        batch = min(batch, 16)  # more at a time are no faster there; a GPU that trains on so many can draw as many
     progress, says = Progress(count), Says()
 
     def on_item(done: int, total: int) -> None:

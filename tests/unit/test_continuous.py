@@ -23,8 +23,8 @@ PLAIN = replace(FREE, normalise=False, warmup=0.0)
 
 
 class Smooth(Student):
-    """A correction whose time features swing slowly. With the other's (16 log sigma) the difference dF/dt feeds back on
-    itself and the run diverges: the paper says so of Fourier features and takes slow ones."""
+    """A correction with slow time features, which fades with the noise. With the other (features up to 16 log sigma)
+    the run diverges; which difference is the cause was not measured."""
 
     def forward(self, y, sigma, cond):
         angle, label = torch.atan(sigma)[:, None], cond["label"].view(-1)

@@ -3,9 +3,15 @@
 from dataclasses import dataclass
 
 import torch
-from fewstep.benchmarks.full_size.__main__ import SD15
 from fewstep.benchmarks.sdxl import CONFIG as SDXL
 
+SD15 = {
+    "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 320, "num_res_blocks": [2, 2, 2, 2],
+    "channel_mult": [1, 2, 4, 4], "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0], "transformer_depth_middle": 1,
+    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0], "use_spatial_transformer": True, "legacy": False,
+    "use_linear_in_transformer": False, "context_dim": 768, "num_heads": 8, "num_head_channels": -1,
+    "adm_in_channels": None, "use_temporal_attention": False, "dtype": torch.float32,
+}  # fmt: skip
 SMALL = {"model_channels": 32}  # for trying it out
 
 
@@ -41,7 +47,7 @@ class Text:
         return hidden, torch.randn(1, self.size.pooled, generator=generator)
 
 
-def model(size: Size, dtype: torch.dtype, small: bool):
+def model(size: Size, dtype: torch.dtype, small: bool = False):
     """A MODEL as the host keeps it: its weights in main memory, from one block of random numbers, until it is used."""
     import comfy.supported_models as supported
     from comfy import model_management
