@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from . import lora_forward
 from .adversarial import Discriminator, as_map, conditions
 
 TEACHER, DISCRIMINATOR = "teacher", "discriminator"
@@ -100,6 +101,8 @@ class LoraRoles(ModuleRoles):
                 settings = {"r": own.rank, "lora_alpha": own.alpha, "target_modules": list(own.targets)}
                 inject_adapter_in_model(LoraConfig(**settings, lora_dropout=0.0, bias="none"), net, adapter_name=role)
         self.layers = {name: layer for name, layer in net.named_modules() if isinstance(layer, LoraLayer)}
+        for layer in self.layers.values():
+            layer.forward = partial(lora_forward.cheapest, layer, layer.forward)
         for role in (*adapters, *self.wholes):
             for parameter in self.weights(role).values():
                 parameter.data = parameter.data.float()  # also over a half-precision base

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...training import lora_forward
 from ...training.adversarial import as_map
 from .. import architectures, conditioning, model_copy, network_copy
 from ..architectures import Network
@@ -68,19 +69,23 @@ def attention(q, k, v, heads, *_, skip_reshape=False, skip_output_reshape=False,
 
 
 def add_lora(module: nn.Module, rank: int) -> None:
-    """A LoRA beside a module without memory, as peft runs it: y + up(down(x)), both of which learn."""
+    """A LoRA on a module without memory, as it runs in training: two products beside it, or one in its place."""
     kind = module.weight.dtype
     shape = module.weight.shape
     down = nn.Parameter(torch.empty(rank, *shape[1:], dtype=kind, device=META))
     up = nn.Parameter(torch.empty(shape[0], rank, *([1] * (len(shape) - 2)), dtype=kind, device=META))
+    run = module.forward
 
-    def beside(layer: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-        x = inputs[0] if kind == torch.float32 else inputs[0].float().to(kind)  # peft's own cast, and autocast's
+    def forward(x: Tensor) -> Tensor:
+        if lora_forward.one_product(module, x, rank):
+            return lora_forward.apply(module, x, lora_forward.merged(module.weight, down, up, 1.0))
+        output = run(x)
+        x = x if kind == torch.float32 else x.float().to(kind)  # peft's own cast, and autocast's
         if len(shape) == 2:
             return output + F.linear(F.linear(x, down), up)
-        return output + F.conv2d(F.conv2d(x, down, None, layer.stride, layer.padding), up)
+        return output + F.conv2d(F.conv2d(x, down, None, module.stride, module.padding), up)
 
-    module.register_forward_hook(beside)
+    module.forward = forward
 
 
 def kept(job: Job) -> tuple[Kept, list[int]]:

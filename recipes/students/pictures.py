@@ -19,7 +19,8 @@ def latents(model, vae, file: Path) -> torch.Tensor:
         encoded = []
         for first in tqdm(range(0, COUNT, AT_ONCE), desc="real pictures"):
             some = data.real_pictures(sources, subjects[first : first + AT_ONCE], SEED, first)
-            encoded.append(vae.encode(torch.from_numpy(some).float() / 255))
+            with torch.inference_mode():  # the host loaded the VAE in it
+                encoded.append(vae.encode(torch.from_numpy(some).float() / 255))
         file.parent.mkdir(parents=True, exist_ok=True)
         io.save({"latents": torch.cat(encoded).half()}, file, {"captions": "\n".join(captions())})
     return io.load(file)[0]["latents"].float()
