@@ -91,7 +91,10 @@ def test_what_is_kept_for_the_way_back_never_grows(rank):
         return sum(seen.values())
 
     for width, count in [(16, 8), (16, 512), (64, 128), (64, 4096)]:
-        roles, x = roles_on(nn.Linear(width, width), rank), torch.randn(count, width, dtype=torch.float64)
+        roles, x = (
+            roles_on(nn.Linear(width, width), rank),
+            torch.randn(count, width, dtype=torch.float64, requires_grad=True),
+        )
         forward = roles.layers["layer"].forward
         as_chosen = kept(roles, x)
         roles.layers["layer"].forward = forward.args[1]  # peft's own
