@@ -9,7 +9,18 @@ SHOTS = Path(__file__).resolve().parents[2] / "output" / "browser"  # ignored by
 OFFLINE = ("--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 CHROMIUM = ("--no-sandbox", "--disable-gpu", "--no-first-run", *OFFLINE)
 # What the page asks of the network or of a host too old for it, and says when it gets no answer.
-NOT_OURS = ("Failed to load resource", "ERR_", "favicon", "user.css", "comfy.org")
+NOT_OURS = ("Failed to load resource", "ERR_", "favicon", "user.css", "comfy.org", "Content Security Policy")
+
+
+READY = "window.app?.graph && Object.keys(LiteGraph.registered_node_types).length > 100"
+
+
+def close_dialogs(page) -> None:
+    """A newer page greets a first visitor with its templates."""
+    page.wait_for_timeout(2000)
+    for _ in range(3):
+        page.keyboard.press("Escape")
+        page.wait_for_timeout(200)
 
 
 @pytest.fixture(scope="module")  # no longer: while it is open an event loop runs, which other tests cannot have
@@ -32,7 +43,8 @@ def page(browser, host):
     opened.on("pageerror", lambda error: opened.errors.append(str(error)))
     opened.on("console", lambda message: message.type == "error" and opened.errors.append(message.text))
     opened.goto(host.url)
-    opened.wait_for_function("window.app?.graph && Object.keys(LiteGraph.registered_node_types).length > 100")
+    opened.wait_for_function(READY)
+    close_dialogs(opened)
     yield opened
     opened.close()
 

@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 from fewstep.tools.family_workflows import UPSTREAM
 
-from .conftest import NOT_OURS
+from .conftest import NOT_OURS, READY, SHOTS, close_dialogs
 
 FILES = sorted((Path(__file__).resolve().parents[2] / "workflows").glob("*.json"))
+# A node of no known kind; a choice that its list has not, files apart: nobody here has the families' weights.
 STATE = """() => app.graph._nodes.map(n => ({type: n.type,
-  missing: !!n.has_errors || !n.constructor.nodeData && n.type !== "Note",
+  missing: !n.constructor.nodeData && n.type !== "Note",
+  unknown: (n.widgets || []).filter(w => w.type === "combo" && Array.isArray(w.options?.values)
+    && !w.options.values.includes(w.value) && !/[.](safetensors|sft|png|jpg|webp)$/.test(w.value)).map(w => w.name),
   values: (n.widgets || []).map(w => w.value)}))"""
 
 
@@ -34,6 +37,7 @@ def test_every_workflow_opens(file, page, shot):
     nodes = open_workflow(page, workflow)
     shot(file.stem)
     assert [n["type"] for n in nodes if n["missing"]] == []
+    assert [(n["type"], n["unknown"]) for n in nodes if n["unknown"]] == []
     assert sorted(n["type"] for n in nodes) == sorted(n["type"] for n in workflow["nodes"])
     assert ours(page.errors) == []
 
@@ -59,3 +63,39 @@ def test_a_changed_value_survives_saving_and_loading(page):
     saved = page.evaluate("() => app.graph.serialize()")
     (node,) = open_workflow(page, saved)
     assert 7 in node["values"]
+
+
+@pytest.fixture
+def newer(page):
+    """Pages of today's hosts, which show an extension's templates, help and language."""
+    if not page.evaluate("!!app.extensionManager?.command?.commands.some(c => c.id === 'Comfy.ToggleHelpCenter')"):
+        pytest.skip("this host's page has no templates of extensions")
+
+
+def test_the_templates_show_every_workflow_with_a_picture(page, newer):
+    page.evaluate("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+    page.get_by_text("fewstep", exact=True).first.click()
+    names = page.evaluate("fetch('/api/workflow_templates').then(r => r.json()).then(r => r.fewstep)")
+    assert sorted(names) == [file.stem for file in FILES]
+    page.wait_for_function("[...document.querySelectorAll('img')].filter(i => i.naturalWidth === 320).length >= 8")
+    page.screenshot(path=SHOTS / "templates.png")
+    close_dialogs(page)
+
+
+def test_the_help_of_a_node_opens(page, newer):
+    page.evaluate("""() => { app.graph.clear(); const n = LiteGraph.createNode('FewStepKSampler');
+      n.pos = [300, 300]; app.graph.add(n); app.canvas.selectNode(n); }""")
+    page.get_by_test_id("info-button").first.click()
+    page.get_by_text("Noise, timesteps and few-step sampler in one node.").first.wait_for()
+    page.screenshot(path=SHOTS / "help.png")
+
+
+def test_the_nodes_are_chinese_in_a_chinese_page(page, newer):
+    page.evaluate("app.extensionManager.setting.set('Comfy.Locale', 'zh')")
+    page.reload()
+    page.wait_for_function(READY)
+    kinds = page.evaluate("""Object.values(LiteGraph.registered_node_types)
+      .filter(kind => kind.comfyClass?.startsWith('FewStep')).map(kind => [kind.comfyClass, kind.title])""")
+    page.evaluate("app.extensionManager.setting.set('Comfy.Locale', 'en')")
+    assert len(kinds) > 40
+    assert [name for name, title in kinds if not any("\u4e00" <= letter <= "\u9fff" for letter in title)] == []
