@@ -26,7 +26,7 @@ HEADS = DiscriminatorOptions(head_start=150, level_max=700)
 @dataclass(frozen=True)
 class Stage:
     """start: the stage whose LoRA it begins from; title: of its file in assets/loras, "" where it is only a step on the
-    way; settings: of TrainConfig; timesteps: lists for step counts that it was not trained for but is good at;
+    way; settings: of TrainConfig; timesteps: lists by step count that it was not trained for but is better at;
     pictures: trained on real ones, and not on what the base draws; count: latents that it draws."""
 
     method: Method
@@ -87,7 +87,7 @@ STAGES = {
         {"steps": 534, **ON_A_GPU},
         start="one-step-dmd-further",
         title="fewstep-tiny-sd-dmd2-4-steps",
-        timesteps={2: (BELOW, 200), 3: (BELOW, 300, 100)},
+        timesteps={2: (BELOW, 200), 3: (BELOW, 300, 100), 4: (BELOW, 300, 120, 39)},
         pictures=True,
     ),
     "more-pairs": Stage(
