@@ -36,7 +36,11 @@ def start(run: Path, folders: Path, count: int = 1) -> subprocess.Popen:
 
 def train(run: Path, folders: Path, count: int = 1) -> str:
     """Train to the end; what was said."""
-    process = start(run, folders, count)
+    return finish(start(run, folders, count), folders)
+
+
+def finish(process: subprocess.Popen, folders: Path) -> str:
+    """Wait for the end of a started training; what was said."""
     try:
         code = process.wait(300)
     finally:

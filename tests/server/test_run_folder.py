@@ -13,19 +13,26 @@ from fewstep.training.state import RunFolder
 from safetensors.torch import load_file
 
 pytest.importorskip("accelerate")
-STEPS = 10
+STEPS = 8
+DATA = {"count": 8, "width": 64, "height": 64, "teacher_steps": 4}
+SHORT = {"steps": STEPS, "warmup": 0, "rank": 8, "alpha": 8.0, "save_every": 100, "preview_every": 4}
+
+
+def graph(name: str, **settings) -> dict:
+    """A small training, without the sampling behind it."""
+    whole = api("distil_lcm_lora", node_3=DATA, node_5={"run_name": name, **SHORT, **settings})
+    return {key: whole[key] for key in "12345"}
 
 
 def exported(client, host, name: str, **settings) -> Path:
     """The run folder that the node writes, with nothing trained in it."""
-    short = {"steps": STEPS, "warmup": 0, "rank": 8, "alpha": 8.0, "save_every": 100, "preview_every": 5}
-    told = {"run_name": name, "where": "run folder only", **short, **settings}
-    answer = client.submit(api("distil_lcm_lora", node_3={"count": 16}, node_5=told), timeout=120)
+    told = {"run_name": name, "where": "run folder only", **SHORT, **settings}
+    answer = client.submit(api("distil_lcm_lora", node_3=DATA, node_5=told), timeout=120)
     assert "Nothing is trained yet" in answer["5"]["text"][0]
     folder = host.output / "fewstep_runs" / name
     assert sorted(path.name for path in folder.iterdir()) == ["graph.json"]
-    graph = json.loads((folder / "graph.json").read_text(encoding="utf-8"))
-    assert sorted(graph) == ["1", "2", "3", "4", "5"]  # what leads to the training, and not the sampling behind it
+    written = json.loads((folder / "graph.json").read_text(encoding="utf-8"))
+    assert sorted(written) == ["1", "2", "3", "4", "5"]  # what leads to the training, and not the sampling behind it
     return folder
 
 
@@ -49,42 +56,50 @@ def losses(host, name: str) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def alone(client, host, tmp_path_factory):
+def trained(client, host, tmp_path_factory):
+    """One process with batch 8 and, beside it, two with batch 4 each: what the one said."""
+    runs = {"alone": (8, 1), "pair": (4, 2)}
+    started = {}
+    try:
+        for name, (batch, count) in runs.items():
+            folders = ranks.folders_of(host, tmp_path_factory.mktemp(name))
+            run = exported(client, host, f"ranks-{name}", batch_size=batch)
+            started[name] = ranks.start(run, folders, count), folders
+        return {name: ranks.finish(*one) for name, one in started.items()}["alone"]
+    finally:
+        for process, _ in started.values():
+            ranks.end(process)
+
+
+@pytest.fixture(scope="module")
+def alone(trained, host):
     """The LoRA of one process with batch 8."""
-    place = tmp_path_factory.mktemp("alone")
-    run = exported(client, host, "ranks-alone", batch_size=8)
-    said = ranks.train(run, ranks.folders_of(host, place))
-    assert f"{STEPS} steps of 8 samples" in said and (run / "previews" / f"step-{STEPS}.jpg").is_file(), said
+    pictures = host.output / "fewstep_runs" / "ranks-alone" / "previews" / f"step-{STEPS}.jpg"
+    assert f"{STEPS} steps of 8 samples" in trained and pictures.is_file(), trained
     return lora(host, "ranks-alone")
 
 
 @pytest.fixture(scope="module")
-def pair(client, host, tmp_path_factory):
+def pair(trained, host):
     """The LoRA of two processes with batch 4 each."""
-    run = exported(client, host, "ranks-pair", batch_size=4)
-    ranks.train(run, ranks.folders_of(host, tmp_path_factory.mktemp("pair")), 2)
-    records = RunFolder(run).metrics()
+    records = RunFolder(host.output / "fewstep_runs" / "ranks-pair").metrics()
     assert [record["step"] for record in records] == list(range(1, STEPS + 1))  # one writes
     return lora(host, "ranks-pair")
 
 
 def test_the_run_is_the_one_that_the_node_trains(alone, client, host):
     """Brought back: the same graph under the same name finds it done, and hands its LoRA on."""
-    trained = api("distil_lcm_lora", node_3={"count": 16}, node_5={"run_name": "ranks-node", "steps": STEPS, "rank": 8})
-    trained["5"]["inputs"] |= {"alpha": 8.0, "warmup": 0, "save_every": 100, "preview_every": 5, "batch_size": 8}
-    graph = {key: trained[key] for key in "12345"}
-    client.submit(graph, timeout=300)
+    client.submit(graph("ranks-node", batch_size=8), timeout=300)
     assert farthest(lora(host, "ranks-node"), alone) < 1e-3
-    graph["5"]["inputs"]["run_name"] = "ranks-alone"
     before = (host.output / "fewstep_runs" / "ranks-alone" / "metrics.jsonl").read_text()
-    answer = client.submit(graph, timeout=300)
+    answer = client.submit(graph("ranks-alone", batch_size=8), timeout=300)
     assert f"{STEPS} steps of 8 samples" in answer["5"]["text"][0]
     assert (host.output / "fewstep_runs" / "ranks-alone" / "metrics.jsonl").read_text() == before
 
 
-def test_two_processes_give_the_lora_of_one_with_the_double_batch(alone, pair, client, host, tmp_path):
+def test_two_processes_give_the_lora_of_one_with_the_double_batch(alone, pair, client, host):
     """To rounding, which AdamW's first steps enlarge where a gradient is nearly zero; half the batch is another run."""
-    ranks.train(exported(client, host, "ranks-half", batch_size=4), ranks.folders_of(host, tmp_path))
+    client.submit(graph("ranks-half", batch_size=4), timeout=300)
     assert farthest(pair, alone) < 1e-3
     assert farthest(lora(host, "ranks-half"), alone) > 0.1
     assert torch.allclose(losses(host, "ranks-pair"), losses(host, "ranks-alone"), rtol=1e-5)
