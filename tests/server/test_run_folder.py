@@ -13,9 +13,17 @@ from fewstep.training.state import RunFolder
 from safetensors.torch import load_file
 
 pytest.importorskip("accelerate")
-STEPS = 8
+STEPS = 6
 DATA = {"count": 8, "width": 64, "height": 64, "teacher_steps": 4}
-SHORT = {"steps": STEPS, "warmup": 0, "rank": 8, "alpha": 8.0, "save_every": 100, "preview_every": 4}
+SHORT = {
+    "preview_prompts": "",
+    "steps": STEPS,
+    "warmup": 0,
+    "rank": 8,
+    "alpha": 8.0,
+    "save_every": 100,
+    "preview_every": STEPS,
+}
 
 
 def graph(name: str, **settings) -> dict:
@@ -63,7 +71,8 @@ def trained(client, host, tmp_path_factory):
     try:
         for name, (batch, count) in runs.items():
             folders = ranks.folders_of(host, tmp_path_factory.mktemp(name))
-            run = exported(client, host, f"ranks-{name}", batch_size=batch)
+            shown = "red apple" if count == 1 else ""
+            run = exported(client, host, f"ranks-{name}", batch_size=batch, preview_prompts=shown)
             started[name] = ranks.start(run, folders, count), folders
         return {name: ranks.finish(*one) for name, one in started.items()}["alone"]
     finally:

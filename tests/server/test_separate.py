@@ -90,6 +90,6 @@ def test_what_went_wrong_there_is_said_at_the_next_time(client, host):
     name = "apart-broken"
     client.submit(graph(name, 3, where="run folder only"), timeout=120)
     folder = host.output / "fewstep_runs" / name
-    (folder / "metrics.jsonl").mkdir()  # what no training can write over
-    with pytest.raises(RuntimeError, match=r"the process ended with 1: .*metrics\.jsonl"):
+    (folder / "lock").mkdir()  # what no training can open
+    with pytest.raises(RuntimeError, match=r"the process ended with 1: .*lock"):
         settled(lambda: not client.submit(graph(name, 3), timeout=120))
