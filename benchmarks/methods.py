@@ -11,9 +11,12 @@ from fewstep.training.options import (
     SwiftBrushOptions,
     TSCDOptions,
 )
+from fewstep.training.options_continuous import ContinuousOptions
 
 METHODS: dict[str, Callable] = {
     "LCM": lambda: methods.lcm(ConsistencyOptions()),
+    "LCF": lambda: methods.lcf(ConsistencyOptions()),
+    "sCM": lambda: methods.scm(ContinuousOptions()),
     "TSCD": lambda: methods.tscd(TSCDOptions()),
     "ImagineFlash": lambda: methods.imagine_flash(ReconstructionOptions()),
     "SwiftBrush": lambda: methods.swiftbrush(SwiftBrushOptions()),
