@@ -114,7 +114,31 @@ def test_two_processes_give_the_lora_of_one_with_the_double_batch(alone, pair, c
     assert torch.allclose(losses(host, "ranks-pair"), losses(host, "ranks-alone"), rtol=1e-5)
 
 
-@pytest.mark.skipif("FEWSTEP_SLOW" not in os.environ, reason="two minutes of process starts; FEWSTEP_SLOW=1 runs it")
+SLOW = pytest.mark.skipif("FEWSTEP_SLOW" not in os.environ, reason="more process starts; FEWSTEP_SLOW=1 runs it")
+
+
+@SLOW
+def test_full_weights_in_parts_on_two_processes_are_those_of_one(client, host, tmp_path):
+    """The same state and the same file, to rounding, though no process has had more than half of the moments."""
+    told = {"train": "full", "learning_rate": 1e-4, "save_every": STEPS}
+    run = exported(client, host, "parts-pair", batch_size=4, **told)
+    said = ranks.train(run, ranks.folders_of(host, tmp_path), 2)
+    assert "every process holds whole networks" not in said
+    client.submit(graph("parts-one", batch_size=8, **told), timeout=300)
+    one, pair = (RunFolder(host.output / "fewstep_runs" / name).load()[1] for name in ("parts-one", "parts-pair"))
+    assert {*one, "samples"} == {*pair}
+    moments = [name for name in one if name.endswith("exp_avg")]
+    apart, whole = (torch.cat([some(n).flatten() for n in moments]) for some in (lambda n: pair[n] - one[n], one.get))
+    assert apart.norm() < 1e-3 * whole.norm()
+    files = [
+        host.workdir / "models" / "diffusion_models" / "fewstep" / f"parts-{n}.safetensors" for n in ("one", "pair")
+    ]
+    ours, theirs = map(load_file, files)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.allclose(ours[name].float(), theirs[name].float(), atol=1e-3) for name in ours)
+
+
+@SLOW
 def test_a_lost_process_ends_the_run_and_the_same_command_goes_on(pair, client, host, tmp_path):
     run, folders = exported(client, host, "ranks-lost", batch_size=4), ranks.folders_of(host, tmp_path)
     process = ranks.start(run, folders, 2)
