@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from fewstep.training import methods
+from fewstep.training.method import Method
 from fewstep.training.options import (
     ConsistencyOptions,
     DMDOptions,
@@ -11,9 +12,20 @@ from fewstep.training.options import (
     SwiftBrushOptions,
     TSCDOptions,
 )
+from fewstep.training.options_continuous import ContinuousOptions
+
+DECAY = 0.95  # of the moving average, for methods whose target is one
+
+
+def average(method: Method) -> dict[str, float]:
+    """The setting of a run that trains the method: its moving average, where it needs one."""
+    return {"ema_decay": DECAY} if method.averages else {}
+
 
 METHODS: dict[str, Callable] = {
     "LCM": lambda: methods.lcm(ConsistencyOptions()),
+    "LCF": lambda: methods.lcf(ConsistencyOptions()),
+    "sCM": lambda: methods.scm(ContinuousOptions()),
     "TSCD": lambda: methods.tscd(TSCDOptions()),
     "ImagineFlash": lambda: methods.imagine_flash(ReconstructionOptions()),
     "SwiftBrush": lambda: methods.swiftbrush(SwiftBrushOptions()),

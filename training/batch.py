@@ -21,6 +21,7 @@ class Batch:
     that the teacher drew each from, where it did; prompts: their texts, for terms that read them. fresh(name): unit
     noise like `noise`, another for every name. step of steps: optimizer steps done, and in all, for schedules.
     instances(h, w): the masks of each image at that size, where the data has images.
+    longest(passes): the most that any process takes, where each needs the others' parts of the network (FSDP2).
     Every random number of a sample depends on (seed, its global index, a name) alone.
     """
 
@@ -35,6 +36,7 @@ class Batch:
     instances: Callable[[int, int], list] | None = None
     image_noise: Tensor | None = None
     steps: int = 0
+    longest: Callable[[int], int] = int
 
     @property
     def x0(self) -> Tensor:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from statistics import fmean
@@ -129,13 +129,17 @@ class Trainer:
         return {**self.parameters, **average, **previous}
 
     def save(self, protected: int = 0) -> int:
-        scaler = {f"scaler.{name}": torch.tensor(value) for name, value in self.scaler.state_dict().items()}
-        tensors = {**states.pack(self.kept(), self.optimizers), **scaler}
+        self.folder.save(self.step, dict(self.packed()), self.config.keep_last, protected)
+        return self.step
+
+    def packed(self) -> Iterator[tuple[str, Tensor]]:
+        """(name, tensor on the CPU) of all that a state holds, one after the other."""
+        yield from states.packed(self.kept(), self.optimizers)
+        for name, value in self.scaler.state_dict().items():
+            yield f"scaler.{name}", torch.tensor(value)
         if self.ahead or self.processes.count > 1:  # so that another number of processes goes on behind these samples
             micros = self.step * self.config.accumulate + self.ahead
-            tensors["samples"] = torch.tensor(micros * self.config.batch_size * self.processes.count)
-        self.folder.save(self.step, tensors, self.config.keep_last, protected)
-        return self.step
+            yield "samples", torch.tensor(micros * self.config.batch_size * self.processes.count)
 
     def train_step(self) -> dict:
         """All turns that are due, then the moving average. A turn that is not due costs nothing."""
@@ -180,7 +184,7 @@ class Trainer:
                 logs[name] = logs.get(name, 0.0) + value / self.config.accumulate
         self.processes.average_gradients(self.parameters[turn.role].values())
         self.scaler.unscale_(optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(list(self.parameters[turn.role].values()), self.config.clip)
+        norm = self.clip(list(self.parameters[turn.role].values()))
         numbers = self.processes.average(on_cpu({**logs, f"{turn.role}_gradient": norm}))
         self.require_finite(turn.role, "loss", numbers["loss"])
         if self.scaler.get_scale() <= 1:  # above, the scaler answers an overflow by itself; 1 is also that of none
@@ -190,6 +194,10 @@ class Trainer:
         self.scaler.update()
         optimizer.zero_grad(set_to_none=True)
         return {**numbers, **({"learning_rate": rate} if turn.role == "student" else {})}
+
+    def clip(self, parameters: list[Tensor]) -> Tensor:
+        """Scale the gradients to the largest norm that is allowed; the norm before it."""
+        return torch.nn.utils.clip_grad_norm_(parameters, self.config.clip)
 
     def accumulate(self, turn: Turn, batch) -> dict[str, Tensor]:
         """Backward term by term, so that one graph is alive at a time. The logs stay on the device."""

@@ -5,14 +5,19 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from . import sharding
+
 
 def make(
     name: str, parameters: Iterable[nn.Parameter], rate: float, betas: tuple[float, float] = (0.9, 0.999)
 ) -> torch.optim.Optimizer:
     """name: "adamw" or "adamw8bit" (Dettmers et al. 2021, block-wise). ValueError where the 8-bit one cannot be had."""
     parameters = list(parameters)
+    # Parts and wholes are updated in groups of their own: torch's joint update takes no mixture.
+    groups = [[p for p in parameters if sharding.is_part(p) == parted] for parted in (True, False)]
     if name == "adamw":
-        return torch.optim.AdamW(parameters, lr=rate, betas=betas, weight_decay=0.0)
+        groups = [{"params": some} for some in groups if some]
+        return torch.optim.AdamW(groups, lr=rate, betas=betas, weight_decay=0.0)
     optimizer = eight_bit()(parameters, lr=rate, betas=betas, weight_decay=0.0)
     try_out(optimizer, parameters[0].device)
     return optimizer

@@ -13,6 +13,7 @@ from itertools import groupby
 import torch
 from torch import Tensor, nn
 
+from . import sharding
 from .checks import require
 
 BUCKET = 1 << 25  # numbers averaged at once: 128 MiB in fp32, of which the transfer holds a second copy
@@ -59,7 +60,8 @@ class Together(Alone):
         # In the same order everywhere. One that a process did not need (no picture of its part had a mask) is 0 there.
         for p in (parameters := list(parameters)):
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
-        for bucket in buckets([p.grad for p in parameters]):
+        # Those of parted weights are means already: FSDP2 averages while it parts them.
+        for bucket in buckets([p.grad for p in parameters if not sharding.is_part(p)]):
             mean = reduce(torch.cat([gradient.flatten() for gradient in bucket]), "mean")
             parts = mean.split([gradient.numel() for gradient in bucket])
             for gradient, part in zip(bucket, parts):

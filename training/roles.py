@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from . import lora_forward
+from . import lora_forward, sharding
 from .adversarial import Discriminator, as_map, conditions
 
 TEACHER, DISCRIMINATOR = "teacher", "discriminator"
@@ -188,4 +188,5 @@ def checkpoint_blocks(roles: LoraRoles, blocks: list[nn.Module]) -> None:
 @torch.no_grad()
 def update_average(average: dict[str, Tensor], student: dict[str, Tensor], decay: float) -> None:
     """theta- <- mu theta- + (1 - mu) theta."""
-    torch._foreach_lerp_(list(average.values()), [p.detach() for p in student.values()], 1 - decay)
+    ours, theirs = ([sharding.own(p.detach()) for p in some.values()] for some in (average, student))
+    torch._foreach_lerp_(ours, theirs, 1 - decay)

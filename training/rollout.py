@@ -36,8 +36,11 @@ def rollout(
     """
     grid = torch.tensor(timesteps, device=index.device)
     y = path.from_paper(batch.noise, grid[:1].expand(len(index))) if start is None else start
-    for step in range(int(index.max())):
+    for step in range(batch.longest(int(index.max()))):
         going = torch.nonzero(index > step).flatten()
+        if not len(going):  # a pass for the other processes, which need this one's part of the network
+            roles(role, y[:1], path.sigma(grid[:1]), {name: value[:1] for name, value in batch.cond.items()})
+            continue
         t, s = (grid[n].expand(len(going)) for n in (step, step + 1))
         x0 = roles(role, y[going], path.sigma(t), {name: value[going] for name, value in batch.cond.items()})
         if how == "fresh":

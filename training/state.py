@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..weights import io, plain_json, sealed
-from . import records, run_lock
+from . import records, run_lock, sharding
 from .checks import require
 
 BEST = "best.safetensors"
@@ -190,14 +191,17 @@ def read_state(file: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def pack(parameters: dict[str, dict[str, Tensor]], optimizers: dict[str, torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """Roles' weights and their optimizers' moments as one flat dict of tensors."""
-    packed = {f"role.{role}.{name}": p.detach() for role, ps in parameters.items() for name, p in ps.items()}
+def packed(
+    parameters: dict[str, dict[str, Tensor]], optimizers: dict[str, torch.optim.Optimizer]
+) -> Iterator[tuple[str, Tensor]]:
+    """(name, whole tensor on the CPU) of the roles' weights and their optimizers' moments, one after the other."""
+    for role, ps in parameters.items():
+        for name, p in ps.items():
+            yield f"role.{role}.{name}", sharding.whole(p.detach()).cpu()
     for role, optimizer in optimizers.items():
         for name, parameter in parameters[role].items():
             for key, value in optimizer.state.get(parameter, {}).items():
-                packed[f"optimizer.{role}.{name}.{key}"] = torch.as_tensor(value)
-    return {name: tensor.cpu() for name, tensor in packed.items()}
+                yield f"optimizer.{role}.{name}.{key}", sharding.whole(torch.as_tensor(value)).cpu()
 
 
 @torch.no_grad()
@@ -211,7 +215,7 @@ def unpack(tensors: dict[str, Tensor], parameters: dict, optimizers: dict) -> No
                     f"The saved run has no fitting weights for {role}.{name}: it was made from another model or rank. "
                     "Connect that model, or choose another run name."
                 )
-            parameter.copy_(saved)
+            sharding.own(parameter).copy_(sharding.own(sharding.part_of(saved.to(parameter.device), parameter)))
     moments: dict[str, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         owner, _, moment = key.rpartition(".")
@@ -220,11 +224,11 @@ def unpack(tensors: dict[str, Tensor], parameters: dict, optimizers: dict) -> No
         for name, parameter in parameters[role].items():
             found = moments.get(f"optimizer.{role}.{name}")
             if found:
-                optimizer.state[parameter] = {k: restored(k, v, parameter.device) for k, v in found.items()}
+                optimizer.state[parameter] = {k: restored(k, v, parameter) for k, v in found.items()}
 
 
-def restored(key: str, saved: Tensor, device: torch.device):
+def restored(key: str, saved: Tensor, parameter: Tensor):
     """A moment in its own dtype (8-bit ones with their tables) on the device; the count as its optimizer has it."""
     if key != "step":
-        return saved.to(device)
+        return sharding.part_of(saved.to(parameter.device), parameter)
     return saved if saved.is_floating_point() else int(saved)

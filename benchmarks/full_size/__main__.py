@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from fewstep.benchmarks.memory.__main__ import ROOT, resident
-from fewstep.benchmarks.methods import METHODS
+from fewstep.benchmarks.methods import METHODS, average
 from fewstep.benchmarks.networks import SIZES, Text, model
 
 
@@ -36,9 +36,10 @@ def measure(method: str, args: argparse.Namespace) -> dict:
     folders.folder_paths.set_output_directory(str(folder / "output"))
     folders.folder_paths.add_model_folder_path("loras", str(folder / "loras"))
     spec = dataset.DataSpec(("a", "another"), None, args.side, args.side, 2, 2, 2.0)
-    config = TrainConfig(steps=args.steps, batch_size=1, rank=args.rank, preview_every=10**6, learning_rate=1e-6)
-    size = SIZES["SD1.5"]
-    job = Job(model(size, torch.float32), Text(size), None, spec, METHODS[method](), config, "full-size", [])
+    size, way = SIZES["SD1.5"], METHODS[method]()
+    settings = {"steps": args.steps, "batch_size": 1, "rank": args.rank, "preview_every": 10**6, "learning_rate": 1e-6}
+    config = TrainConfig(**settings, **average(way))
+    job = Job(model(size, torch.float32), Text(size), None, spec, way, config, "full-size", [])
     with torch.inference_mode():
         need = memory.of(job)
         before = resident("VmRSS")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from fewstep.benchmarks import measure
-from fewstep.benchmarks.methods import METHODS
+from fewstep.benchmarks.methods import METHODS, average
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMPTS = ("red apple, 3d style", "robot, flat style, on a blue background", "green leaf", "blue car, 3d style")
@@ -27,8 +27,9 @@ def job_of(method: str, tiny: tuple, args: argparse.Namespace):
     from fewstep.training.config import TrainConfig
 
     spec = dataset.DataSpec(PROMPTS, None, args.side, args.side, 8, 8, 3.0)
-    config = TrainConfig(steps=args.steps, batch_size=args.batch, rank=8, preview_every=500, save_every=250)
-    return Job(*tiny, spec, METHODS[method](), config, method, list(PROMPTS[:1]))
+    way = METHODS[method]()
+    settings = {"steps": args.steps, "batch_size": args.batch, "rank": 8, "preview_every": 500, "save_every": 250}
+    return Job(*tiny, spec, way, TrainConfig(**settings, **average(way)), method, list(PROMPTS[:1]))
 
 
 def watch(folder: Path, ended: threading.Event) -> None:

@@ -1,6 +1,9 @@
 """Bad inputs by the thousand through the real loaders and nodes, in this process.
 
     python run.py bench soak [--each 300] [--seed 0] [--only lora_file,shards]
+    python run.py bench soak --trainings 50
+
+--trainings: instead, so many short trainings on one server, some cancelled and some in error (trainings.py).
 
 Each must work or end in a sentence of the pack within 5 s and 1 GB. Prints a table, and every input that did not, by
 the seed that makes it again. Ends with code 1 when there is one.
@@ -15,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
-from fewstep.benchmarks.soak import verdict
+from fewstep.benchmarks.soak import trainings, verdict
 from fewstep.benchmarks.soak.targets import TARGETS, Places
 from fewstep.host import headless
 
@@ -65,7 +68,10 @@ def main() -> int:
     parser.add_argument("--each", type=int, default=300, help="inputs of each kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default=",".join(TARGETS), help=f"of {', '.join(TARGETS)}")
+    parser.add_argument("--trainings", type=int, default=0, help="so many trainings on one server instead")
     args = parser.parse_args()
+    if args.trainings:
+        return trainings.soak(args.trainings)
     with tempfile.TemporaryDirectory(prefix="fewstep-soak-") as folder:
         where, everything = places(Path(folder)), []
         print(

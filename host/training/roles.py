@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ...samplers.guidance_embedding import WIDTH, GuidedTimestep
+from ...training import sharding
 from ...training.checks import require
 from ...training.data import Examples, make_batch
 from ...training.guidance_embedding import GuidanceEmbedding
@@ -18,6 +19,7 @@ from ..model_copy import TrainingCopy
 from ..sockets import Model
 from . import layers
 from .job import NODE, Job
+from .parted import in_parts
 
 
 def roles_of(job: Job, copy: TrainingCopy, examples: Examples) -> LoraRoles:
@@ -41,6 +43,9 @@ def roles_of(job: Job, copy: TrainingCopy, examples: Examples) -> LoraRoles:
         looked_at = job.method.discriminator_features
         blocks = layers.features(nets.get(looked_at, copy.net), network, job.method.discriminator_maps)
         roles.add_discriminator(blocks, example, config.seed, looked_at)
+    if in_parts(job, examples):
+        for net in nets.values():
+            sharding.shard(net, layers.recomputed(net, network), copy.device, job.processes.count)
     return roles
 
 

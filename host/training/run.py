@@ -1,7 +1,8 @@
 """One training run inside the host: check, make the data, copy the model, train its roles, write the student's file."""
 
 import gc
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -14,6 +15,7 @@ from ...training.loop import Trainer
 from ...training.method import Method
 from ...training.on_images import bound
 from ...training.path import Path
+from ...training.sharded_loop import ShardedTrainer
 from ...weights import io
 from .. import model_copy
 from ..data import dataset
@@ -23,8 +25,10 @@ from . import check, export, roles, saved_steps
 from .after_step import AfterStep
 from .best import Best
 from .job import NODE, Job, Result
+from .parted import in_parts, saved_weights, why_whole
 from .preview import Preview
 
+log = logging.getLogger(__name__)
 PRECISION = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -80,7 +84,12 @@ def train(job: Job) -> Student:
     config = job.config
     examples = examples_of(job)
     job.processes.wait()  # the others find the data that this one has made
-    preview = Preview(job)  # draws with the host's own model, which the copy then takes out of memory
+    parted = in_parts(job, examples)
+    if job.processes.count > 1 and not job.trains_lora and not parted:
+        log.info("%s: every process holds whole networks, as %s.", job.run_name, why_whole(job, examples))
+    # Draws with the host's own model, which the copy then takes out of memory. The student's pictures would need the
+    # other processes in each of their passes, where it lies in parts.
+    preview = Preview(replace(job, preview_prompts=[]) if parted else job)
     copy = model_copy.TrainingCopy(job.model, PRECISION[config.precision], NODE)
     nets = roles.roles_of(job, copy, examples)
     trainer = trainer_of(job, copy, nets, examples)
@@ -91,16 +100,17 @@ def train(job: Job) -> Student:
         trainer.run()
     except Cancelled:
         if job.write_on_cancel and trainer.step:
-            export.write(job, export.as_file(job, kept_of(job, nets, best))[0])
+            export.write(job, export.as_file(job, kept_of(job, nets, best, parted))[0])
         raise
-    kept = kept_of(job, nets, best)
+    kept = kept_of(job, nets, best, parted)
     tensors, error = export.as_file(job, kept)
     return Student(tensors, sum(p.numel() for p in nets.parameters("student").values()), error)
 
 
 def trainer_of(job: Job, copy: model_copy.TrainingCopy, nets, examples: Examples) -> Trainer:
     """The loop over the copied network's roles, which shows nothing yet."""
-    return Trainer(
+    kind = ShardedTrainer if in_parts(job, examples) else Trainer
+    return kind(
         job.config,
         with_decoder(job, copy.device),
         nets,
@@ -114,8 +124,10 @@ def trainer_of(job: Job, copy: model_copy.TrainingCopy, nets, examples: Examples
     )
 
 
-def kept_of(job: Job, nets, best: Best | None) -> dict[str, Tensor]:
+def kept_of(job: Job, nets, best: Best | None, parted: bool) -> dict[str, Tensor]:
     """The weights that are the product."""
+    if parted:
+        return saved_weights(job)
     return best.weights() if best else nets.parameters(job.kept_role)
 
 

@@ -15,7 +15,7 @@ from fewstep.tests.helpers.server_runs import ROOT
 
 def folders_of(host: Host, tmp_path: Path) -> Path:
     """The file that tells a training where that server looks for files."""
-    models = {kind: [str(host.workdir / "models" / kind)] for kind in ("checkpoints", "loras")}
+    models = {kind: [str(host.workdir / "models" / kind)] for kind in ("checkpoints", "loras", "diffusion_models")}
     told = {"models": models, "input": str(host.workdir / "input"), "output": str(host.output)}
     file = tmp_path / "folders.json"
     file.write_text(json.dumps(told), encoding="utf-8")
@@ -36,7 +36,11 @@ def start(run: Path, folders: Path, count: int = 1) -> subprocess.Popen:
 
 def train(run: Path, folders: Path, count: int = 1) -> str:
     """Train to the end; what was said."""
-    process = start(run, folders, count)
+    return finish(start(run, folders, count), folders)
+
+
+def finish(process: subprocess.Popen, folders: Path) -> str:
+    """Wait for the end of a started training; what was said."""
     try:
         code = process.wait(300)
     finally:

@@ -1,6 +1,10 @@
-"""Small runs in fp64, in this process or in several: `python together.py FOLDER METHODS STEPS BATCH DIES_AT`."""
+"""Small runs in fp64, in this process or in several: `python together.py FOLDER METHODS STEPS BATCH DIES_AT`.
+
+A method with PARTS behind its name has networks that lie in parts on the processes.
+"""
 
 import copy
+import json
 import os
 import signal
 import socket
@@ -17,16 +21,17 @@ if __name__ == "__main__":
 
 import torch
 from fewstep.tests.helpers.gaussian import Mixture, Student, examples, sd_sigmas
-from fewstep.training import methods, options, processes
+from fewstep.training import methods, options, processes, sharding
 from fewstep.training.config import TrainConfig
 from fewstep.training.loop import Trainer
 from fewstep.training.path import Path as NoisePath
 from fewstep.training.roles import ModuleRoles
+from fewstep.training.sharded_loop import ShardedTrainer
 from fewstep.training.state import RunFolder
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-CPU = torch.device("cpu")
+CPU, PARTS = torch.device("cpu"), "+parts"
 FREE = {"guidance_min": 1.0, "guidance_max": 7.0}
 HEADS = options.DiscriminatorOptions(rate=1e-3, head_start=0)
 SCORE = {"guidance": 2.0, "critic_guidance": 1.0}
@@ -64,6 +69,7 @@ class Run:
 
     trainer: Trainer
     gradients: dict[str, Tensor] = field(default_factory=dict)
+    shares: list[float] = field(default_factory=list)  # how much of each gradient this process had
 
     def __post_init__(self):
         for role, optimizer in self.trainer.optimizers.items():
@@ -71,18 +77,30 @@ class Run:
 
     def keep(self, role: str) -> None:
         for name, parameter in self.trainer.parameters[role].items():
-            self.gradients[f"{self.trainer.step}.{role}.{name}"] = parameter.grad.clone()
+            self.gradients[f"{self.trainer.step}.{role}.{name}"] = sharding.whole(parameter.grad).clone()
+            self.shares.append(share(parameter.grad))
 
     def results(self) -> dict[str, Tensor]:
         """After the run: all gradients, and the weights of every role that a state holds."""
         self.trainer.run()
         kept = self.trainer.kept().items()
-        weights = {f"weight.{role}.{name}": p.detach().clone() for role, ps in kept for name, p in ps.items()}
+        weights = {f"weight.{r}.{name}": sharding.whole(p.detach()).clone() for r, ps in kept for name, p in ps.items()}
         return {**self.gradients, **weights}
+
+    def held(self) -> dict[str, list[float]]:
+        """The shares of the trained networks' gradients and moments that this process had."""
+        optimizer = self.trainer.optimizers["student"]
+        moments = [share(state[name]) for state in optimizer.state.values() for name in ("exp_avg", "exp_avg_sq")]
+        return {"gradients": self.shares, "moments": moments}
+
+
+def share(tensor: Tensor) -> float:
+    return sharding.own(tensor).numel() / tensor.numel()
 
 
 def run(folder: Path, name: str, steps: int, batch: int, together=processes.ALONE, dies_at: int = -1) -> Run:
     """dies_at: this process is killed in that step."""
+    name, parts, _ = name.partition(PARTS)
     method, path = METHODS[name](), NoisePath(sd_sigmas().double())
     torch.manual_seed(0)
     student = Student(Mixture(), path, width=8).double()
@@ -90,6 +108,8 @@ def run(folder: Path, name: str, steps: int, batch: int, together=processes.ALON
     names = [role for role in method.roles if role != "discriminator"]
     denoisers = {"teacher": Mixture(), **{role: copy.deepcopy(student) for role in names}}
     heads = Points().double() if "discriminator" in method.roles else None
+    for role in names if parts else ():
+        sharding.shard(denoisers[role], denoisers[role].net[:3], CPU, together.count)  # the rest by the root
     roles = ModuleRoles(denoisers, heads, method.discriminator_features)
     settings = {"learning_rate": 1e-3, "accumulate": 2, "clip": 1e9, "save_every": 100, "ema_decay": 0.9}
     config = TrainConfig(steps=steps, batch_size=batch, **settings)
@@ -98,7 +118,7 @@ def run(folder: Path, name: str, steps: int, batch: int, together=processes.ALON
         if trainer.step == dies_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    trainer = Trainer(
+    trainer = (ShardedTrainer if parts else Trainer)(
         config, method, roles, path, examples(64), RunFolder(folder), CPU, on_micro=on_micro, processes=together
     )
     return Run(trainer)
@@ -136,7 +156,9 @@ def main(folder: str, names: str, steps: str, batch: str, dies_at: str) -> None:
     for name in names.split(","):
         # The second has a folder of its own, as on another machine, and must leave it untouched.
         own = root / name if together.first else root / "second" / name
-        results = run(own, name, int(steps), int(batch), together, int(dies_at)).results()
+        training = run(own, name, int(steps), int(batch), together, int(dies_at))
+        results = training.results()
+        (root / f"{name}.held-{together.index}.json").write_text(json.dumps(training.held()))
         if together.first:
             save_file(results, root / f"{name}.results.safetensors")
 

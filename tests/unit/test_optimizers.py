@@ -80,7 +80,7 @@ def test_large_moments_are_8_bit_in_the_state_file_and_after_it(package):
 
     first = optimizers.make("adamw8bit", [weight], 1e-2)
     steps(first, weight, 3)
-    packed = {key: t.clone() for key, t in states.pack({"student": {"w": weight}}, {"student": first}).items()}
+    packed = {key: t.clone() for key, t in states.packed({"student": {"w": weight}}, {"student": first})}
     assert sum(t.dtype == torch.uint8 and t.numel() == weight.numel() for t in packed.values()) == 2
     again = nn.Parameter(torch.zeros(64, 128))
     second = optimizers.make("adamw8bit", [again], 1e-2)
