@@ -11,9 +11,9 @@ HEAD = """# The papers' claims, measured
 
 On the tiny base and its shipped students, by `python run.py bench evidence` (`benchmarks/results/evidence.json`).
 Every seed has its own captions and noises, the same for all arms. A claim is **reproduced** where the difference has
-the sign it says and is larger than its own spread over the seeds, **refuted** where it has the other sign, **partly**
-where some of its comparisons hold. A claim about networks of
-billions of weights is neither proved nor disproved by one of four million: this says what holds *here*.
+the sign it says and is larger than its own spread over two seeds or more, **refuted** where it has the other sign,
+**partly** where some of its comparisons hold. A claim about networks of billions of weights is neither proved nor
+disproved by one of four million: this says what holds *here*.
 """
 COLUMNS = f"| | {' | '.join(FIGURES)} | seeds |\n|{'---|' * (len(FIGURES) + 2)}"
 SAID = {"holds": "yes", "fails": "no, the reverse", "open": "not settled by these seeds", "missing": "not measured yet"}

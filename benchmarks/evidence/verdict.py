@@ -5,19 +5,23 @@ from statistics import fmean, stdev
 from .claims import Claim, Rule
 
 WORDS = {"holds": "reproduced", "fails": "refuted", "open": "not settled"}
+LEAST = 2  # common seeds that settle a difference
 
 
 def of_rule(rule: Rule, arms: dict[str, list[dict]]) -> str:
     """ "holds" or "fails" where the figures differ by more than the difference itself spreads, else "open".
 
-    Paired by seed: the arms of one seed have the same captions and noises. "missing" without a common seed.
+    Paired by seed: the arms of one seed have the same captions and noises. "missing" without a common seed; one alone
+    has no spread and settles nothing.
     """
     better, than = ({one["seed"]: one[rule.figure] for one in arms.get(name, [])} for name in (rule.better, rule.than))
     sign = 1 if rule.larger else -1
     apart = [sign * (better[seed] - than[seed]) for seed in sorted(better.keys() & than.keys())]
     if not apart:
         return "missing"
-    return "open" if abs(fmean(apart)) <= deviation(apart) else "holds" if fmean(apart) > 0 else "fails"
+    if len(apart) < LEAST or abs(fmean(apart)) <= deviation(apart):
+        return "open"
+    return "holds" if fmean(apart) > 0 else "fails"
 
 
 def deviation(values: list[float]) -> float:

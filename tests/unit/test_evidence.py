@@ -26,6 +26,13 @@ def test_a_difference_that_changes_with_the_seed_settles_nothing(a, b, word):
     assert of_rule(LOWER, {"a": seeds(*a), "b": seeds(*b)}) == word
 
 
+def test_one_common_seed_settles_nothing():
+    a, b = seeds(10.0, 10.1), [{"seed": 1, "distance": 14.0}, {"seed": 2, "distance": 14.1}]
+    assert of_rule(LOWER, {"a": seeds(10.0), "b": seeds(14.0)}) == "open"
+    assert of_rule(LOWER, {"a": a, "b": b}) == "open"
+    assert of_rule(LOWER, {"a": a, "b": seeds(14.0, 14.1)}) == "holds"
+
+
 def test_a_rule_may_want_the_larger_figure():
     arms = {"a": seeds(0.4, 0.41, figure="saturation"), "b": seeds(0.3, 0.31, figure="saturation")}
     assert of_rule(Rule("saturation", "a", "b", larger=True), arms) == "holds"
@@ -38,7 +45,7 @@ def test_a_claim_without_all_its_arms_is_not_measured():
 
 def test_some_of_the_comparisons_are_partly():
     claim = BY_NAME["tscd-against-lcm"]
-    arms = {arm.name: seeds(10 + arm.steps if arm.student == "TSCD" else 13) for arm in claim.arms}
+    arms = {arm.name: seeds(*[10 + arm.steps if arm.student == "TSCD" else 13] * 2) for arm in claim.arms}
     assert of_claim(claim, arms) == "partly"
 
 
@@ -46,7 +53,7 @@ def test_some_of_the_comparisons_are_partly():
 def test_a_sweep_needs_one_mixture_that_beats_both_parents(between, word):
     claim = BY_NAME["merge"]
     parents = {claim.arms[0].name: 10.0, claim.arms[-1].name: 12.0}
-    arms = {arm.name: seeds(parents.get(arm.name, between)) for arm in claim.arms}
+    arms = {arm.name: seeds(*[parents.get(arm.name, between)] * 2) for arm in claim.arms}
     assert of_claim(claim, arms) == word
 
 
