@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from fewstep.benchmarks.evidence import __main__ as evidence
 from fewstep.benchmarks.evidence import figures, page
-from fewstep.benchmarks.evidence.claims import CLAIMS, FIGURES, STUDENTS, Rule
+from fewstep.benchmarks.evidence.claim import FIGURES, STUDENTS, Rule
+from fewstep.benchmarks.evidence.claims import CLAIMS
+from fewstep.benchmarks.evidence.students import TRAINED
 from fewstep.benchmarks.evidence.verdict import of_claim, of_rule
 
 LOWER = Rule("distance", "a", "b")
@@ -66,6 +69,46 @@ def test_every_rule_is_about_its_claims_own_arms_and_a_known_figure():
 def test_every_student_is_shipped():
     assets = page.ROOT / "assets" / "loras"
     assert all((assets / file).is_file() for file in STUDENTS.values())
+
+
+def test_every_other_student_is_trained_from_a_shipped_one_or_one_before_it():
+    asked = {name for claim in CLAIMS for arm in claim.arms for name in (arm.student, arm.between) if name}
+    assert asked - set(STUDENTS) == set(TRAINED)
+    for number, name in enumerate(TRAINED):
+        if "clamped" not in name and "naive" not in name:  # those load the reward's networks
+            start = TRAINED[name](8).start
+            assert not start or start in STUDENTS or list(TRAINED).index(start) < number, name
+
+
+def test_the_students_of_a_claim_have_the_budget_and_differ_in_one_thing():
+    whole = {name: TRAINED[name](100) for name in TRAINED if "clamped" not in name and "naive" not in name}
+    steps = {name: made.settings["steps"] for name, made in whole.items()}
+    halves = ("TSCD, half the steps", "TSCD, then DMD")
+    assert all(steps[name] == (50 if name in halves else 100) for name in steps)
+    backward, forward = (whole[f"{start}, shifted"] for start in ("backward", "forward"))
+    assert backward.settings == forward.settings and backward.count == forward.count
+    assert backward.method.options.start == "backward" and forward.method.options.start == "forward"
+    assert forward.method.images and not backward.method.images
+
+
+def test_figures_of_another_budget_are_neither_compared_nor_kept():
+    a = [{"seed": seed, "budget": 100, "distance": 10.0 + seed / 10} for seed in (11, 12)]
+    b = [{"seed": seed, "budget": 50, "distance": 14.0} for seed in (11, 12)]
+    assert of_rule(LOWER, {"a": a, "b": b}) == "missing"
+    arm = BY_NAME["skip"].arms[0]
+    held = {arm.name: a}
+    assert (arm, 11) not in evidence.missing(held, ["skip"], [11], 100)
+    assert (arm, 11) in evidence.missing(held, ["skip"], [11], 50)
+    assert (arm, 13) in evidence.missing(held, ["skip"], [13], 100)
+
+
+def test_a_record_of_the_same_seed_is_replaced(tmp_path):
+    for distance in (10.0, 11.0):
+        evidence.add({"seed": 12, "distance": distance}, "a", tmp_path / "evidence.json")
+    evidence.add({"seed": 11, "distance": 9.0}, "a", tmp_path / "evidence.json")
+    found = evidence.read(tmp_path / "evidence.json")["a"]
+    assert found == [{"seed": 11, "distance": 9.0}, {"seed": 12, "distance": 11.0}]
+    assert [file.name for file in tmp_path.iterdir()] == ["evidence.json"]
 
 
 def test_saturation_and_contrast_of_plain_pictures():
