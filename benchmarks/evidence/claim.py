@@ -1,5 +1,6 @@
 """What a claim is: arms, which are ways of sampling a student, and rules, which compare two of them on one figure."""
 
+import re
 from dataclasses import dataclass, field
 
 STUDENTS = {  # shipped
@@ -89,3 +90,8 @@ def mixtures(first: str, second: str, sampler: str, steps: int, *weights: float)
 
 def beats_both(figure: str, between: tuple[Arm, ...], parents: tuple[Arm, Arm]) -> tuple[Rule, ...]:
     return tuple(Rule(figure, arm.name, parent.name) for parent in parents for arm in between)
+
+
+def slug(name: str) -> str:
+    """A name for files: "SwiftBrush, 32 prompts" is swiftbrush-32-prompts."""
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from ..quality.fetch import ROOT
-from .claim import Claim
+from .claim import Claim, slug
 
 PLACE = ROOT / "docs" / "evidence"
 ACROSS = 8
@@ -22,7 +22,7 @@ def keep(pictures: np.ndarray, folder: Path, arm: str, seed: int) -> None:
 
 
 def place(folder: Path, arm: str, seed: int) -> Path:
-    return folder / "pictures" / f"{arm}-{seed}.png"
+    return folder / "pictures" / f"{slug(arm)}-{seed}.png"
 
 
 def write(claim: Claim, folder: Path, seed: int, to: Path = PLACE) -> Path | None:

@@ -1,12 +1,11 @@
 """The file of an arm's student: shipped, trained now for its seed and budget, or a mixture of two."""
 
-import re
 from pathlib import Path
 
 from ...recipes.students import runner
 from ...weights import io, stream_loras
 from ..quality.sample import CHECKPOINT, ROOT
-from .claim import STUDENTS, Arm
+from .claim import STUDENTS, Arm, slug
 from .students import TRAINED
 
 FOLDER = ROOT / "output" / "evidence"
@@ -59,7 +58,3 @@ class Trainer:
 def spread_out(every: tuple[str, ...], count: int) -> tuple[str, ...]:
     """At most `count` of them, at equal distances: their order is by concept."""
     return every[:: -(-len(every) // count)]
-
-
-def slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
