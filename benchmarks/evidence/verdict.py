@@ -11,17 +11,24 @@ LEAST = 2  # common seeds that settle a difference
 def of_rule(rule: Rule, arms: dict[str, list[dict]]) -> str:
     """ "holds" or "fails" where the figures differ by more than the difference itself spreads, else "open".
 
-    Paired by seed and budget: the arms of one seed have the same captions and noises, and students the same data and
-    steps. "missing" without a common seed; one alone has no spread and settles nothing.
+    "missing" without a common seed; one alone has no spread and settles nothing.
     """
-    better, than = (by_seed(rule.figure, arms.get(name, [])) for name in (rule.better, rule.than))
-    sign = 1 if rule.larger else -1
-    apart = [sign * (better[seed] - than[seed]) for seed in sorted(better.keys() & than.keys())]
+    apart = differences(rule, arms)
     if not apart:
         return "missing"
     if len(apart) < LEAST or abs(fmean(apart)) <= deviation(apart):
         return "open"
-    return "holds" if fmean(apart) > 0 else "fails"
+    return "holds" if (fmean(apart) > 0) == rule.larger else "fails"
+
+
+def differences(rule: Rule, arms: dict[str, list[dict]]) -> list[float]:
+    """`better` less `than`, of each seed that both have.
+
+    Paired by seed and budget: the arms of one seed have the same captions and noises, and students the same data and
+    steps.
+    """
+    better, than = (by_seed(rule.figure, arms.get(name, [])) for name in (rule.better, rule.than))
+    return [better[seed] - than[seed] for seed in sorted(better.keys() & than.keys())]
 
 
 def by_seed(figure: str, records: list[dict]) -> dict[tuple, float]:

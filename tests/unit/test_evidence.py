@@ -143,3 +143,18 @@ def test_the_page_tells_what_is_not_measured():
     text = page.page({})
     assert text.count("**not measured yet**") == len(CLAIMS)
     assert "| - | - |" in text
+
+
+def test_the_page_tells_by_how_much_two_arms_differ():
+    arms = {"a": seeds(10.0, 14.0), "b": seeds(12.0, 16.2)}
+    assert page.outcome(LOWER, arms) == "yes (-2.10 +- 0.14)"
+    assert page.outcome(LOWER, {}) == "not measured yet"
+
+
+@pytest.mark.parametrize(("count", "share"), [(2, 0.392), (3, 0.225)])
+def test_how_often_chance_passes_for_a_difference(count, share):
+    """What the page says of it: pairs without any difference, and as many seeds."""
+    drawn = np.random.default_rng(0).normal(size=(4000, count))
+    zeros = [{"seed": seed, "distance": 0.0} for seed in range(count)]
+    said = [of_rule(LOWER, {"a": seeds(*row), "b": zeros}) for row in drawn]
+    assert 1 - said.count("open") / len(said) == pytest.approx(share, abs=0.03)
