@@ -44,7 +44,8 @@ def flash(**options) -> Callable[[int], Stage]:
 def consistency(skip: int) -> Callable[[int], Stage]:
     """d( f(z_n+k), sg f(z^_n) ), z^_n by one guided DDIM step of k timesteps; a grid of 1,000 points for any k."""
     options = ConsistencyOptions(grid=1000, skip=skip, **ONE_GUIDANCE)
-    return lambda budget: stage(methods.lcm(options), budget, FAST)
+    calm = {**FAST, "learning_rate": 3e-4}  # at 1e-3 a target that is the student itself runs away
+    return lambda budget: stage(methods.lcm(options), budget, calm)
 
 
 def segmented(*segments: int, adversary: float = 0.0, share: float = 1.0) -> Callable[[int], Stage]:
