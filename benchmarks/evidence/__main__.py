@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
         add(record, arm.name, args.out)
         print(f"{arm.name}: {record}", flush=True)
     for claim in CLAIMS:
-        strips.write(claim, args.folder, args.seeds[0], args.page.parent / "evidence")
+        strips.write(claim, args.folder, args.seeds[0], args.steps, args.page.parent / "evidence")
     args.page.write_text(page.page(read(args.out), args.page.parent / "evidence"), encoding="utf-8")
 
 

@@ -30,7 +30,7 @@ class Lab:
         students alone. `budget`: steps of those that were trained here."""
         captions = [subject.caption for subject in data.plan(n, seed)]
         pictures, seconds = self.draw(arm, captions, seed)
-        strips.keep(pictures, self.folder, arm.name, seed)
+        strips.keep(pictures, self.folder, arm, seed, self.trainer.budget)
         features = self.network(pictures)
         score = self.reference.score(features)
         precision, recall = figures.precision_and_recall(features, self.reference.kid_features)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from fewstep.benchmarks.evidence import __main__ as evidence
-from fewstep.benchmarks.evidence import figures, page
+from fewstep.benchmarks.evidence import figures, page, strips
 from fewstep.benchmarks.evidence.claim import FIGURES, STUDENTS, Rule
 from fewstep.benchmarks.evidence.claims import CLAIMS
 from fewstep.benchmarks.evidence.students import TRAINED
@@ -158,3 +158,13 @@ def test_how_often_chance_passes_for_a_difference(count, share):
     zeros = [{"seed": seed, "distance": 0.0} for seed in range(count)]
     said = [of_rule(LOWER, {"a": seeds(*row), "b": zeros}) for row in drawn]
     assert 1 - said.count("open") / len(said) == pytest.approx(share, abs=0.03)
+
+
+def test_a_sheet_holds_no_row_of_another_budget(tmp_path):
+    claim, pictures = BY_NAME["skip"], np.zeros((8, 6, 6, 3), np.uint8)
+    for number, arm in enumerate(claim.arms):
+        strips.keep(pictures, tmp_path, arm, 11, 100 if number else 50)
+    assert strips.write(claim, tmp_path, 11, 100, tmp_path) is None
+    strips.keep(pictures, tmp_path, claim.arms[0], 11, 100)
+    assert strips.write(claim, tmp_path, 11, 100, tmp_path).name == "skip.webp"
+    assert strips.write(claim, tmp_path, 12, 100, tmp_path) is None
