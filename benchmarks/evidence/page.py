@@ -22,10 +22,11 @@ weights is neither proved nor disproved by one of four million: this says what h
 SHORT = """## Students trained for a claim
 
 Below, the arms of a claim are students that were trained for it, anew for each seed: the same data, batches, rates and
-steps, and one thing that differs (`benchmarks/evidence/students.py`). **The budget is small**: a hundred steps or so in
-batches of eight, where the papers take thousands in hundreds, so what is compared is how the methods begin, and not
-where they end. A difference that needs a long training is not settled here, and a distance of these students says
-nothing about the method's best.
+steps, and one thing that differs (`benchmarks/evidence/students.py`). **The budget is small**: tens of steps in batches
+of eight, where the papers take thousands in hundreds, so what is compared is how the methods begin, not where they end.
+A difference that needs a long training is not settled here, and a distance of these students says nothing about the
+method's best. Compare within a table: budgets and numbers of pictures differ between claims. Rows of the pictures are
+of the first seed.
 """
 COLUMNS = f"| | {' | '.join(FIGURES)} | seeds |\n|{'---|' * (len(FIGURES) + 2)}"
 SAID = {"holds": "yes", "fails": "no, the reverse", "open": "not settled by these seeds", "missing": "not measured yet"}
