@@ -1,7 +1,8 @@
-"""The papers' claims on the tiny base's students: `python run.py bench evidence [--only NAME] [--hours N]`.
+"""The papers' claims on students of the tiny base: `python run.py bench evidence [--only NAME] [--hours N]`.
 
 Every arm that is missing is drawn at --n pictures for each seed (no seed that chose a student) and kept in
 benchmarks/results/evidence.json after it, so that a stopped run goes on; then docs/evidence.md is made of all figures.
+A student that a claim needs and that is not shipped is trained first, for each seed, in --steps steps (students.py).
 """
 
 import argparse
@@ -10,78 +11,15 @@ import os
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from ...weights import io
-from ..quality import data
-from ..quality.features import Features
-from ..quality.reference import Reference
-from ..quality.sample import ROOT, Drawer, Row
-from . import figures, page
-from .claims import BASE, CLAIMS, STUDENTS, Arm
+from . import page, strips
+from .claim import Arm
+from .claims import CLAIMS
+from .lab import Lab
+from .train import FOLDER, ROOT
 
 OUT = ROOT / "benchmarks" / "results" / "evidence.json"
-MIXED = ROOT / "output" / "evidence"
-CHUNK, CAPTIONS, TIMES = 100, 20, 10  # pictures at once; captions of the spread, each so many times
-
-
-class Lab:
-    """The host, the feature network and the reference, for as many arms as there are."""
-
-    def __init__(self, device: str):
-        self.drawer, self.network, self.reference = Drawer(device=device), Features(), Reference()
-
-    def measure(self, arm: Arm, n: int, seed: int) -> dict:
-        """Its figures (claims.FIGURES, seconds a picture) on n pictures; the spread is that of others."""
-        captions = [subject.caption for subject in data.plan(n, seed)]
-        pictures, seconds = self.draw(arm, captions, seed)
-        features = self.network(pictures)
-        score = self.reference.score(features)
-        precision, recall = figures.precision_and_recall(features, self.reference.kid_features)
-        repeated = [caption for _ in range(TIMES) for caption in captions[:CAPTIONS]]
-        again = self.network(self.draw(arm, repeated, seed + 1000)[0]).reshape(TIMES, CAPTIONS, -1)
-        return {
-            "seed": seed,
-            "n": n,
-            "distance": round(score.reconstructed, 2),
-            "kid": round(score.kid, 1),
-            "precision": round(precision, 4),
-            "recall": round(recall, 4),
-            "saturation": round(figures.saturation(pictures), 4),
-            "contrast": round(figures.contrast(pictures), 4),
-            "spread": round(figures.spread(again, self.reference.basis.mean), 4),
-            "seconds": round(seconds, 4),
-        }
-
-    def draw(self, arm: Arm, captions: list[str], seed: int) -> tuple[np.ndarray, float]:
-        row, parts, seconds = row_of(arm), [], []
-        for first in range(0, len(captions), CHUNK):
-            drawn = self.drawer.draw(row, captions[first : first + CHUNK], seed, first)
-            parts.append(drawn.pictures)
-            seconds.append(drawn.seconds)
-        return np.concatenate(parts), float(np.mean(seconds))
-
-
-def row_of(arm: Arm) -> Row:
-    if arm == BASE:
-        return Row(arm.sampler, arm.steps, 2.0, "karras")
-    return Row(arm.sampler, arm.steps, schedule="file", lora=str(file_of(arm)))
-
-
-def file_of(arm: Arm) -> Path:
-    """The student's file, or the mixture of two, written the first time."""
-    first = ROOT / "assets" / "loras" / STUDENTS[arm.student]
-    if not arm.between:
-        return first
-    from ...weights import stream_loras
-
-    mixed = MIXED / f"{arm.name}.safetensors"
-    if not mixed.exists():
-        mixed.parent.mkdir(parents=True, exist_ok=True)
-        second = ROOT / "assets" / "loras" / STUDENTS[arm.between]
-        stream_loras.interpolate(first, second, arm.weight, mixed, lambda *_: io.load(first)[1])
-    return mixed
 
 
 def read(out: Path) -> dict[str, list[dict]]:
@@ -89,46 +27,54 @@ def read(out: Path) -> dict[str, list[dict]]:
     return json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
 
 
-def write(found: dict, out: Path) -> None:
+def add(record: dict, arm: str, out: Path) -> None:
+    """Put a record into the file, in place of one of the same seed; another process may have added to it meanwhile."""
+    found = read(out)
+    others = [one for one in found.get(arm, []) if one["seed"] != record["seed"]]
+    found[arm] = sorted([*others, record], key=lambda one: one["seed"])
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_suffix(".part")
+    part = out.with_suffix(f".{os.getpid()}.part")
     part.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     os.replace(part, out)
 
 
-def missing(found: dict, only: list[str], seeds: list[int]) -> list[tuple[Arm, int]]:
-    """What is to be drawn, the first seed of every arm before the second of any."""
+def missing(found: dict, only: list[str], seeds: list[int], budget: int) -> list[tuple[Arm, int]]:
+    """What is to be drawn, the first seed of every arm before the second of any. A trained arm is missing where its
+    record is of another budget."""
     arms = dict.fromkeys(arm for claim in CLAIMS if not only or claim.name in only for arm in claim.arms)
-    held = {(name, one["seed"]) for name, records in found.items() for one in records}
-    return [(arm, seed) for seed in seeds for arm in arms if (arm.name, seed) not in held]
+    held = {(name, one["seed"], one.get("budget")) for name, records in found.items() for one in records}
+    asked = ((arm, seed) for seed in seeds for arm in arms)
+    return [(arm, seed) for arm, seed in asked if (arm.name, seed, budget if arm.trained else None) not in held]
 
 
-def main() -> None:
-    args = options()
+def main(argv: list[str] | None = None) -> None:
+    args = options(argv)
     torch.set_num_threads(1)
     ends, lab = time.monotonic() + 3600 * args.hours, None
-    for arm, seed in missing(read(args.out), args.only, args.seeds):
+    for arm, seed in missing(read(args.out), args.only, args.seeds, args.steps):
         if time.monotonic() > ends:
             break
-        lab = lab or Lab(args.device)
+        lab = lab or Lab(args.device, args.folder, args.steps)
         record = lab.measure(arm, args.n, seed)
-        found = read(args.out)  # another process may have added to it
-        found.setdefault(arm.name, []).append(record)
-        write(found, args.out)
+        add(record, arm.name, args.out)
         print(f"{arm.name}: {record}", flush=True)
-    args.page.write_text(page.page(read(args.out)), encoding="utf-8")
+    for claim in CLAIMS:
+        strips.write(claim, args.folder, args.seeds[0], args.steps, args.page.parent / "evidence")
+    args.page.write_text(page.page(read(args.out), args.page.parent / "evidence"), encoding="utf-8")
 
 
-def options() -> argparse.Namespace:
+def options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="run.py bench evidence", description=__doc__.split("\n")[0])
     parser.add_argument("--only", nargs="*", default=[], choices=[claim.name for claim in CLAIMS])
     parser.add_argument("--hours", type=float, default=24.0, help="no arm begins later")
-    parser.add_argument("--seeds", type=int, nargs="*", default=[11, 12, 13])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
     parser.add_argument("--n", type=int, default=400, help="pictures of an arm and seed")
+    parser.add_argument("--steps", type=int, default=100, help="a trained student's budget, in batches of 8")
     parser.add_argument("--device", choices=("cpu", "auto"), default="cpu")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="of runs, their LoRAs and pictures")
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--page", type=Path, default=page.PAGE)
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":
