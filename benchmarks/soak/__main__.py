@@ -2,11 +2,12 @@
 
     python run.py bench soak [--each 300] [--seed 0] [--only lora_file,shards]
     python run.py bench soak --trainings 50
-
---trainings: instead, so many short trainings on one server, some cancelled and some in error (trainings.py).
+    python run.py bench soak --queue 200 [--comfyui DIR --python PYTHON]
 
 Each must work or end in a sentence of the pack within 5 s and 1 GB. Prints a table, and every input that did not, by
-the seed that makes it again. Ends with code 1 when there is one.
+the seed that makes it again. With --queue, so many good graphs wait on one host instead: memory flat, every picture as
+its first; with --trainings, so many short trainings on one server, some cancelled and some in error (trainings.py).
+Ends with code 1 when something failed.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
-from fewstep.benchmarks.soak import trainings, verdict
+from fewstep.benchmarks.soak import queued, trainings, verdict
 from fewstep.benchmarks.soak.targets import TARGETS, Places
 from fewstep.host import headless
 
@@ -69,9 +70,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default=",".join(TARGETS), help=f"of {', '.join(TARGETS)}")
     parser.add_argument("--trainings", type=int, default=0, help="so many trainings on one server instead")
+    parser.add_argument("--queue", type=int, default=0, help="graphs in one host's queue, in place of bad input")
+    parser.add_argument("--comfyui", help="with --queue: this ComfyUI's folder; default: the embedded host")
+    parser.add_argument("--python", help="with --comfyui: the Python that runs it")
     args = parser.parse_args()
     if args.trainings:
         return trainings.soak(args.trainings)
+    if args.queue:
+        with tempfile.TemporaryDirectory(prefix="fewstep-soak-") as folder:
+            return bool(queued.soak(args.queue, Path(folder), args.comfyui, args.python))
     with tempfile.TemporaryDirectory(prefix="fewstep-soak-") as folder:
         where, everything = places(Path(folder)), []
         print(
