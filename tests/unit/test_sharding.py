@@ -1,6 +1,7 @@
 """Networks in parts on two gloo processes (FSDP2) are trained as whole ones are, in fp64."""
 
 import json
+import os
 import signal
 
 import pytest
@@ -48,6 +49,7 @@ def test_the_first_process_alone_writes(pairs):
         assert [record["step"] for record in metrics] == [1, 2, 3, 4], name
 
 
+@pytest.mark.skipif("FEWSTEP_SLOW" not in os.environ, reason="a minute of process starts; FEWSTEP_SLOW=1 runs it")
 def test_a_state_goes_from_one_process_to_two_with_parts_and_back(tmp_path):
     """It ends where whole networks on one process, two and one again end."""
     name, found = "tscd", {}
@@ -63,6 +65,7 @@ def test_a_state_goes_from_one_process_to_two_with_parts_and_back(tmp_path):
     assert weights and all((parts[key] - whole[key]).abs().max() < 1e-9 for key in weights)
 
 
+@pytest.mark.skipif("FEWSTEP_SLOW" not in os.environ, reason="a minute of process starts; FEWSTEP_SLOW=1 runs it")
 def test_a_lost_process_costs_the_steps_since_the_last_state(pairs, tmp_path):
     """What lies in parts cannot be saved without it; the same command goes on from there."""
     codes, said = together.pair(tmp_path, "lcm" + PARTS, 2, 4)
