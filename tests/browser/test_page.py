@@ -97,5 +97,43 @@ def test_the_nodes_are_chinese_in_a_chinese_page(page, newer):
     kinds = page.evaluate("""Object.values(LiteGraph.registered_node_types)
       .filter(kind => kind.comfyClass?.startsWith('FewStep')).map(kind => [kind.comfyClass, kind.title])""")
     page.evaluate("app.extensionManager.setting.set('Comfy.Locale', 'en')")
+    page.reload()
+    page.wait_for_function(READY)
+    close_dialogs(page)
     assert len(kinds) > 40
     assert [name for name, title in kinds if not any("\u4e00" <= letter <= "\u9fff" for letter in title)] == []
+
+
+def test_a_training_is_seen_on_its_node(page):
+    """The curve beside labelled pictures, and the step, while it trains."""
+    file = next(file for file in FILES if file.stem == "distil_lcm_lora")
+    open_workflow(page, json.loads(file.read_text(encoding="utf-8")))
+    page.evaluate(
+        """(told) => {
+      for (const node of app.graph._nodes) for (const widget of node.widgets || []) {
+        const values = told[node.type] || {};
+        if (widget.name in values) widget.value = values[widget.name];
+      }
+    }""",
+        TRAINING,
+    )
+    page.evaluate("() => app.queuePrompt(0, 1)")
+    page.wait_for_function("app.graph._nodes.find(n => n.type === 'FewStepDistill').imgs?.length", timeout=120000)
+    page.evaluate("""() => { const node = app.graph._nodes.find(n => n.type === 'FewStepDistill');
+      node.pos = [node.pos[0] - 700, node.pos[1]];
+      node.setSize([640, node.size[1] + 260]);
+      app.canvas.ds.scale = 0.9;
+      app.canvas.ds.offset = [-node.pos[0] + 100, -node.pos[1] - node.size[1] + 1000];
+      app.canvas.setDirty(true, true); }""")
+    page.wait_for_timeout(1000)
+    page.screenshot(path=SHOTS / "training.png")
+    seen = page.evaluate("""() => { const node = app.graph._nodes.find(n => n.type === 'FewStepDistill');
+      return [node.imgs[0].naturalWidth, node.progress]; }""")
+    assert seen[0] > 300  # the curve and the pictures, side by side
+    page.evaluate("fetch('/interrupt', {method: 'POST'})")
+
+
+TRAINING = {
+    "FewStepDistill": {"run_name": "seen", "steps": 400, "batch_size": 4, "preview_every": 6},
+    "FewStepDataset": {"count": 16},
+}
