@@ -78,7 +78,10 @@ def build(tensors: dict[str, Tensor], count: int, min_size: int, name: str, node
 
 
 def batch_norm(width: int) -> nn.Module:
-    return nn.BatchNorm2d(width, eps=EPS)
+    """Frozen: torch 2.11's own batch norm refuses an eps of 0."""
+    from torchvision.ops import FrozenBatchNorm2d
+
+    return FrozenBatchNorm2d(width, eps=EPS)
 
 
 def resnet_of(tensors: dict[str, Tensor], name: str, node: str) -> str:

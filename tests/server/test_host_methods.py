@@ -37,12 +37,12 @@ def test_feedback_from_a_local_clip_joins_a_run(client, host):
 
 def test_pairs_make_a_student_below_the_top_that_auto_samples_there(client, host):
     """One step at t = 399 from unit noise, by what the MODEL carries; distribution matching goes on from its LoRA."""
-    workflow = api("distil_dmd", node_5={**QUICK, "run_name": "pairs"}, node_9={"steps": 1})
+    workflow = api("distil_dmd", node_3={"count": 16}, node_5={**QUICK, "run_name": "pairs"}, node_9={"steps": 1})
     workflow["4"] = {"class_type": "FewStepMethodPairs", "inputs": {"timestep": 399}}
     for picture in pictures(client, workflow)["fewstep_distil_dmd"]:
         assert_is_a_picture(picture)
     start = {"start_lora": str(Path("fewstep") / "pairs.safetensors"), "run_name": "after-pairs"}
-    again = api("distil_dmd", node_5={**QUICK, **start}, node_9={"steps": 1})
+    again = api("distil_dmd", node_3={"count": 16}, node_5={**QUICK, **start}, node_9={"steps": 1})
     again["4"]["inputs"] |= {"timesteps": "399", "regression_weight": 0.5}
     for picture in pictures(client, again)["fewstep_distil_dmd"]:
         assert_is_a_picture(picture)
@@ -52,7 +52,7 @@ def test_pairs_make_a_student_below_the_top_that_auto_samples_there(client, host
 
 def test_scm_alone_and_added_to_dmd_makes_a_student(client, host):
     """rCM's form: sCM + DMD in one run, both of its turns' numbers in the metrics."""
-    workflow = api("distil_lcm_lora", node_5={**QUICK, "run_name": "scm"})
+    workflow = api("distil_lcm_lora", node_3={"count": 16}, node_5={**QUICK, "run_name": "scm"})
     workflow["4"] = {"class_type": "FewStepMethodSCM", "inputs": {"guidance": 2.0}}
     for picture in pictures(client, workflow)["fewstep_student"]:
         assert_is_a_picture(picture)
