@@ -4,13 +4,12 @@ from ..evidence.claim import STUDENTS
 from ..quality.sample import ROOT, Row
 
 LORAS = ROOT / "assets" / "loras"
-# The best stock sampler of the base at as many passes (benchmarks/quality), and the base with fifty.
+# The best stock sampler of the base at as many passes (benchmarks/quality).
 BASE = {
     1: Row("ddim", 1, 1.0, "sgm_uniform"),
     2: Row("uni_pc", 2, 1.0, "karras"),
     4: Row("uni_pc", 4, 1.0, "karras"),
     8: Row("uni_pc", 4, 1.5, "karras"),
-    50: Row("dpmpp_2m", 25, 2.0, "karras"),
 }
 SAMPLERS = {"TSCD": "tcd", "TSCD + DMD": "tcd", "Imagine Flash": "imagine_flash"}  # lcm: the others
 STEPS = {
