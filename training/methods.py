@@ -20,9 +20,11 @@ from .options import (
     TSCDOptions,
 )
 from .options_continuous import ContinuousOptions
+from .options_trajectory import TrajectoryOptions
 from .pairs import regression
 from .reconstruction import reconstruction, reconstruction_pair
 from .score import denoising, distribution_matching, generated_pair
+from .trajectory import trajectory_denoising, trajectory_matching
 
 LCM_LORA = RoleOptions(rate=1e-4, rank=64, alpha=64.0)  # diffusers' recipe of LCM-LoRA
 
@@ -150,3 +152,19 @@ def swiftbrush(options: SwiftBrushOptions) -> Method:
     """SwiftBrush v2 (Dao et al. 2024): DMD's turns under its own options, for one step."""
     require(len(options.score.timesteps) == 1, "SwiftBrush's student has one step; FewStep Method DMD trains several.")
     return replace(dmd(options), name="SwiftBrush")
+
+
+def tdm(options: TrajectoryOptions) -> Method:
+    """TDM (Luo et al. 2025): DMD's turns at every step of the student's deterministic trajectory, the critic first."""
+    turns = (
+        Turn("critic", (Term(trajectory_denoising, options),)),
+        Turn(
+            "student",
+            (Term(trajectory_matching, options),),
+            every=options.student_every,
+            first=options.critic_head_start,
+        ),
+    )
+    own = {"timesteps": options.lists(), "most": options.steps[-1], "images": False}
+    own["roles_options"] = (("student", options.student), ("critic", options.critic))
+    return Method("TDM", options, turns, "ddim", "trailing", **own)

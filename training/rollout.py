@@ -21,27 +21,27 @@ def rollout(
     roles,
     path: Path,
     batch: Batch,
-    timesteps: Sequence[int],
+    timesteps: Sequence[int] | Tensor,
     index: Tensor,
     how: str = "corrected",
     role: str = "student",
     start: Tensor | None = None,
 ) -> Tensor:
     """y at timesteps[index] of each sample, reached by the student from noise, or from `start` at the first of them.
-    index 0 is the start: nothing is run.
+    index 0 is the start: nothing is run. timesteps: one list, or one for each sample, [b, n].
 
     how: "corrected": deterministic DDIM steps, the first noise-corrected (Imagine Flash, section 3.3); "ddim": without
     correction; "fresh": new noise after every step (consistency sampling; DMD2's backward simulation). Only the
     samples that go on are computed.
     """
-    grid = torch.tensor(timesteps, device=index.device)
-    y = path.from_paper(batch.noise, grid[:1].expand(len(index))) if start is None else start
+    grid = torch.as_tensor(timesteps, device=index.device).expand(len(index), -1)  # [b, n]
+    y = path.from_paper(batch.noise, grid[:, 0]) if start is None else start
     for step in range(batch.longest(int(index.max()))):
         going = torch.nonzero(index > step).flatten()
         if not len(going):  # a pass for the other processes, which need this one's part of the network
-            roles(role, y[:1], path.sigma(grid[:1]), {name: value[:1] for name, value in batch.cond.items()})
+            roles(role, y[:1], path.sigma(grid[:1, 0]), {name: value[:1] for name, value in batch.cond.items()})
             continue
-        t, s = (grid[n].expand(len(going)) for n in (step, step + 1))
+        t, s = (grid[going, n] for n in (step, step + 1))
         x0 = roles(role, y[going], path.sigma(t), {name: value[going] for name, value in batch.cond.items()})
         if how == "fresh":
             eps = batch.fresh(f"rollout-{step}")[going]

@@ -29,12 +29,16 @@ def score_gradient(roles, path: Path, batch: Batch, x0: Tensor, options: ScoreOp
     y, sigma = path.noise(x0, batch.fresh("score"), t), path.sigma(t)
     real = guided(roles, "teacher", y, sigma, batch, options.guidance)
     fake = guided(roles, "critic", y, sigma, batch, options.critic_guidance)
-    if options.weight == "vsd":
+    return (score_weight(path, x0, real, t, options.weight) * (fake - real).float()).to(x0.dtype)
+
+
+def score_weight(path: Path, x0: Tensor, real: Tensor, t: Tensor, kind: str) -> Tensor:
+    """[b, 1, 1, 1], in fp32. vsd: a s;  dmd: 1 / mean |x0 - x0_real| of each sample."""
+    if kind == "vsd":
         a, s = path.coefficients(t)
-        return expand(a * s, x0) * (fake - real)
+        return expand(a * s, x0).float()
     # DMD2 takes this mean in fp64, which MPS does not have; in fp32 it is good to 1e-6.
-    scale = (x0 - real).float().abs().mean(dim=tuple(range(1, x0.ndim)), keepdim=True).clamp(min=1e-6)
-    return ((fake - real).float() / scale).to(x0.dtype)
+    return 1 / (x0 - real).float().abs().mean(dim=tuple(range(1, x0.ndim)), keepdim=True).clamp(min=1e-6)
 
 
 def distribution_matching(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[Tensor, dict]:
