@@ -13,6 +13,7 @@ from fewstep.training.options import (
     TSCDOptions,
 )
 from fewstep.training.options_continuous import ContinuousOptions
+from fewstep.training.options_trajectory import TrajectoryOptions
 
 DECAY = 0.95  # of the moving average, for methods whose target is one
 
@@ -30,5 +31,6 @@ METHODS: dict[str, Callable] = {
     "ImagineFlash": lambda: methods.imagine_flash(ReconstructionOptions()),
     "SwiftBrush": lambda: methods.swiftbrush(SwiftBrushOptions()),
     "DMD": lambda: methods.dmd(DMDOptions()),
+    "TDM": lambda: methods.tdm(TrajectoryOptions()),
     "Pairs": lambda: methods.pairs(PairsOptions()),
 }

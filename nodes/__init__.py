@@ -19,6 +19,7 @@ from . import (
     methods_continuous,
     methods_matching,
     methods_on_images,
+    methods_trajectory,
     reward_networks,
     rewards,
     runs,
@@ -39,7 +40,8 @@ routes.register()
 
 THEMES = (sample, schedule, guidance, two_models, diversity, load, load_model, check_workflow, merge, merge_models)
 THEMES += (extract, sweep, sheets, data, train)
-THEMES += (methods, methods_continuous, methods_matching, methods_on_images, rewards, reward_networks, runs)
+THEMES += (methods, methods_continuous, methods_matching, methods_trajectory, methods_on_images)
+THEMES += (rewards, reward_networks, runs)
 THEMES += (export_steps, compare, schedule_plot)
 NODE_CLASS_MAPPINGS = {node.__name__: wrapper.wrapped(node) for theme in THEMES for node in theme.NODES}
 NODE_DISPLAY_NAME_MAPPINGS = {name: node.TITLE for name, node in NODE_CLASS_MAPPINGS.items()}

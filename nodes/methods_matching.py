@@ -83,10 +83,8 @@ class FewStepMethodPairs:
         return (method,)
 
 
-# What SwiftBrush and DMD have in common.
-BY_SCORES = {
-    "guidance": number(GUIDANCE, "cfg of the real score (the teacher)."),
-    "critic_guidance": number(GUIDANCE, "cfg of the fake score (the critic)."),
+# How student and critic take turns.
+TURNS = {
     "student_every": whole(100, "Critic turns per student turn. DMD2: 5-10, SwiftBrush: 1."),
     "critic_head_start": whole(1000, "The critic's turns before the student's first.", 0, advanced=True),
     "student_rate": rate("The student's learning rate, where FewStep Distill leaves it to the method."),
@@ -96,6 +94,12 @@ BY_SCORES = {
     "critic_layers": text(
         "Layers of the critic's LoRA, as in FewStep Distill. Empty: as the student's.", advanced=True
     ),
+}
+# What SwiftBrush and DMD have in common.
+BY_SCORES = {
+    "guidance": number(GUIDANCE, "cfg of the real score (the teacher)."),
+    "critic_guidance": number(GUIDANCE, "cfg of the fake score (the critic)."),
+    **TURNS,
     "regression_weight": number(WEIGHT, "Weight of the regression on noise-image pairs. DMD: 0.25, DMD2: 0."),
     "regression_steps": whole(50, "DDIM steps of the teacher where the data does not know its noises.", advanced=True),
 }

@@ -16,8 +16,8 @@ class TrajectoryOptions:
 
     Values are those of the authors' published training of PixArt (github.com/Luo-Yihong/TDM, its README's command),
     where nothing else is said. It trains whole weights, the student at 4e-6 and the critic at 2e-5; here both are
-    LoRAs, whose rates keep that ratio. The paper's network is told how many steps there are; a LoRA's is not: with
-    several numbers in `steps` one answer at the top serves them all.
+    LoRAs, whose rates keep that ratio. It has four steps alone, where the paper's objective knows several numbers of
+    them. The host's networks cannot be told the number: with several in `steps` one answer at the top serves them all.
     """
 
     steps: tuple[int, ...] = (4,)  # numbers of steps it is trained for; each sample draws one

@@ -70,7 +70,7 @@ def trajectory_matching(roles, path: Path, batch: Batch, options: TrajectoryOpti
         real = guided(roles, "teacher", noised.y, sigma, batch, options.guidance)
         fake = roles("critic", noised.y, sigma, batch.cond)
         weight = score_weight(path, x0.detach(), real, noised.tau, options.weight)
-        target = x0.float() + real.float() - fake.float()
+        target = x0.float() + (real.float() - fake.float())
     square, c = (x0.float() - target).square(), options.huber_c
     distance = (square + c**2).sqrt() - c if options.loss == "huber" else 0.5 * square
     logs = {"score": square.detach().mean().sqrt(), "generated_std": x0.detach().std()}

@@ -21,6 +21,7 @@ from ...training.options import (
     SwiftBrushOptions,
     TSCDOptions,
 )
+from ...training.options_trajectory import TrajectoryOptions
 
 TURBO = "DMD2, 1 step"  # the shipped one-step student, trained by an adversary as SD-Turbo was
 DATA, ALL = 256, 4096  # prompts, and latents where a method looks at them; more than there are prompts
@@ -79,6 +80,17 @@ def dmd(start: str, share: float) -> Callable[[int], Stage]:
     return made
 
 
+def dmd_at_four(budget: int) -> Stage:
+    """DMD at TDM's four timesteps, from fresh noise after every step as DMD2 has it."""
+    scores = ScoreOptions(timesteps=TrajectoryOptions().timesteps(4), guidance=GUIDANCE)
+    return stage(methods.dmd(DMDOptions(score=scores, **turns(budget))), budget, SLOW, count=ALL)
+
+
+def tdm(budget: int) -> Stage:
+    """w d(x0, sg(x0 + x0_real - x0_fake)) at the levels of one step of the deterministic trajectory."""
+    return stage(methods.tdm(TrajectoryOptions(guidance=GUIDANCE, **turns(budget))), budget, SLOW, count=ALL)
+
+
 def turns(steps: int) -> dict:
     """Student and critic turn about; the critic first, since one that is still the teacher says nothing."""
     fast = {"student": RoleOptions(rate=1e-4), "critic": RoleOptions(rate=1e-3)}
@@ -127,4 +139,6 @@ TRAINED = {
     "TSCD, half the steps": segmented(8, 4, 2, 1, share=0.5),
     "TSCD, then DMD": dmd("TSCD, half the steps", 0.5),
     "DMD alone": dmd("", 1.0),
+    "DMD at four timesteps": dmd_at_four,
+    "TDM": tdm,
 }

@@ -18,6 +18,7 @@ TURBO, PLAIN, CLAMPED, NAIVE, FEW, STRONG = (
 )
 BETWEEN = mixtures(TURBO.student, CLAMPED.student, "lcm", 1, 0.25, 0.5, 0.75)
 AFTER, HALF, ALONE = (Arm(student, "tcd", 1) for student in ("TSCD, then DMD", "TSCD, half the steps", "DMD alone"))
+TDM, DMD_AT_FOUR = Arm("TDM", "ddim", 4), Arm("DMD at four timesteps", "lcm", 4)
 
 TRAINED_CLAIMS = (
     Claim(
@@ -145,5 +146,18 @@ TRAINED_CLAIMS = (
         pairs_of("distance", ADVERSARY, TSCD),
         "The distance stays beside it.",
         equation="d + 0.1 relu(1 - D(predicted)), D against the target's jump, at k = 2 and 1.",
+    ),
+    Claim(
+        "tdm-against-dmd",
+        "TDM (Luo et al. 2025), abstract (ahead of existing methods on SDXL and PixArt)",
+        "At four steps, matching every step of the trajectory in its own levels is better than DMD at the same steps.",
+        (TDM, DMD_AT_FOUR),
+        (
+            Rule("distance", TDM.name, DMD_AT_FOUR.name),
+            Rule("alignment", TDM.name, DMD_AT_FOUR.name, larger=True),
+        ),
+        "Same timesteps (899, 674, 449, 224), rates and turns, both from the base. DMD2's own adversary is left out.",
+        equation="x0 + x0_real - x0_fake at tau in s..t of the step from t to s, Huber; or (x0_fake - x0_real) / mean "
+        "|x0 - x0_real| at any tau.",
     ),
 )

@@ -15,6 +15,7 @@ from fewstep.training.options import (
     SwiftBrushOptions,
     TSCDOptions,
 )
+from fewstep.training.options_trajectory import TrajectoryOptions
 
 HEADS = DiscriminatorOptions(head_start=0)
 JUMP = ConsistencyOptions(boundary=False, end="random", skip=100, target="ema", guidance_min=2.0, guidance_max=2.0)
@@ -42,6 +43,7 @@ METHODS = {
             regression_steps=2,
         )
     ),
+    "TDM": lambda: methods.tdm(TrajectoryOptions(steps=(1, 2), guidance=2.0)),
     "sum": lambda: total(
         methods.imagine_flash(ReconstructionOptions(guidance=2.0, teacher_steps=2)),
         methods.swiftbrush(SwiftBrushOptions()),

@@ -6,6 +6,7 @@ pytest.importorskip("comfy", reason="the embedded host is not installed here")
 
 from fewstep.training import methods, on_images, options
 from fewstep.training.options_continuous import ContinuousOptions
+from fewstep.training.options_trajectory import TrajectoryOptions
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,7 @@ DEFAULTS = {
     "Pairs": methods.pairs(options.PairsOptions()),
     "SwiftBrush": methods.swiftbrush(options.SwiftBrushOptions()),
     "DMD": methods.dmd(options.DMDOptions()),
+    "TDM": methods.tdm(TrajectoryOptions()),
     "Feedback": on_images.with_feedback(LCM, options.FeedbackOptions(), SOCKETS["reward"]),
     "Perception": on_images.with_perception(LCM, options.PerceptionOptions(critic="network"), SOCKETS["critic"]),
 }
@@ -46,6 +48,7 @@ OTHERS = {  # another value of each widget that is a text
     "skip": "40, 40, 20, 20",
     "guidance": "5",
     "timesteps": "900, 500",
+    "steps": "1, 2",
     "critic_layers": "to_k",
     "alpha": "0.25",
 }

@@ -67,6 +67,18 @@ def test_scm_alone_and_added_to_dmd_makes_a_student(client, host):
     assert '"tangent"' in metrics and '"critic"' in metrics
 
 
+def test_tdm_trains_for_several_numbers_of_steps(client, host):
+    """The student is asked at its own lists, by what the MODEL carries, in one step and in two."""
+    workflow = api("distil_tdm", node_3={"count": 16}, node_5={**QUICK, "run_name": "tdm"}, node_9={"steps": 2})
+    workflow["4"]["inputs"]["steps"] = "1, 2"
+    for steps in (2, 1):
+        workflow["9"]["inputs"]["steps"] = steps
+        for picture in pictures(client, workflow)["fewstep_distil_tdm"]:
+            assert_is_a_picture(picture)
+    metrics = (host.workdir / "output" / "fewstep_runs" / "tdm" / "metrics.jsonl").read_text()
+    assert '"critic"' in metrics and '"score"' in metrics
+
+
 def test_lcf_learns_own_pictures(client, host):
     folder = host.workdir / "input" / "own"
     folder.mkdir(parents=True, exist_ok=True)
