@@ -24,6 +24,7 @@ from fewstep.tests.helpers.gaussian import Mixture, Student, examples, sd_sigmas
 from fewstep.training import methods, options, processes, sharding
 from fewstep.training.config import TrainConfig
 from fewstep.training.loop import Trainer
+from fewstep.training.options_trajectory import TrajectoryOptions
 from fewstep.training.path import Path as NoisePath
 from fewstep.training.roles import ModuleRoles
 from fewstep.training.sharded_loop import ShardedTrainer
@@ -49,6 +50,7 @@ METHODS = {
     "imagine-flash": lambda: methods.imagine_flash(options.ReconstructionOptions(guidance=2.0)),
     "swiftbrush": lambda: methods.swiftbrush(options.SwiftBrushOptions()),
     "dmd": lambda: methods.dmd(options.DMDOptions(score=options.ScoreOptions(**SCORE), student_every=2)),
+    "tdm": lambda: methods.tdm(TrajectoryOptions(steps=(1, 3), guidance=2.0)),
 }
 
 

@@ -11,6 +11,7 @@ from fewstep.training.config import TrainConfig
 from fewstep.training.data import Examples, Lazy, make_batch
 from fewstep.training.loop import Trainer
 from fewstep.training.options import DMDOptions, ReconstructionOptions, ScoreOptions, SwiftBrushOptions
+from fewstep.training.options_trajectory import TrajectoryOptions
 from fewstep.training.order import Buckets, indices_of
 from fewstep.training.path import Path
 from fewstep.training.roles import ModuleRoles
@@ -113,6 +114,7 @@ WITHOUT_PICTURES = {
     "ImagineFlash": methods.imagine_flash(ReconstructionOptions(guidance=1.0, teacher_steps=1)),
     "SwiftBrush": methods.swiftbrush(SwiftBrushOptions(score=SCORE, student_every=1)),
     "DMD": methods.dmd(DMDOptions(score=SCORE, student_every=1)),
+    "TDM": methods.tdm(TrajectoryOptions(steps=(1, 2))),
 }
 
 
