@@ -6,6 +6,8 @@ A new family is a new row. One that can be trained has a Network: its blocks, an
 from dataclasses import dataclass
 from typing import Literal
 
+from torch import Tensor
+
 from ..training.checks import require
 from ..weights import bases
 from .sockets import Model
@@ -39,7 +41,7 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Latents:
-    """An image of h x w pixels is [channels, h / pixels, w / pixels]; a video has three dimensions."""
+    """An image of h x w pixels is [channels, h / pixels, w / pixels]; of three dimensions, a video of one frame."""
 
     channels: int
     pixels: int
@@ -55,6 +57,7 @@ class Architecture:
     latents: Latents
     numbers: dict[str, type]  # what its CONDITIONING may carry beside text and pooled_output
     repeats_text: bool  # texts of unequal length are repeated to a common one; else each keeps its own
+    tells_length: str  # the keyword by which the network is told how long a text is; "" where it reads that itself
     modelspec: str  # modelspec.architecture; "" for what is not trained
     network: Network | None  # None: it is loaded and sampled, not trained
 
@@ -97,6 +100,28 @@ FLUX = Network(  # a double block gives (image, text)
     guidance_layer="",
     fp32_layer="",
 )
+QWEN = Network(  # a block gives (text, image)
+    blocks=(Blocks(name="transformer_blocks", layered=False, image=1),),
+    names="host",
+    without_lora=(),
+    groups={"attention": ("attn",), "feed-forward": ("img_mlp", "txt_mlp")},
+    full_weights=False,
+    guidance_layer="",
+    fp32_layer="",
+)
+Z_IMAGE = Network(  # text and image are refined apart, then run as one row of tokens
+    blocks=(
+        Blocks(name="context_refiner", layered=False, image=None),
+        Blocks(name="noise_refiner", layered=False, image="output"),
+        Blocks(name="layers", layered=False, image=None),
+    ),
+    names="host",
+    without_lora=(),
+    groups={"attention": ("attention",), "feed-forward": ("feed_forward",)},
+    full_weights=False,
+    guidance_layer="",
+    fp32_layer="",
+)
 
 
 def sd(base: str, *host_classes: str, modelspec: str = "stable-diffusion-v1") -> Architecture:
@@ -107,6 +132,7 @@ def sd(base: str, *host_classes: str, modelspec: str = "stable-diffusion-v1") ->
         latents=Latents(channels=4, pixels=8, dimensions=2),
         numbers={},
         repeats_text=True,
+        tells_length="",
         modelspec=modelspec,
         network=UNET,
     )
@@ -120,6 +146,7 @@ def sdxl(base: str, *host_classes: str) -> Architecture:
         latents=Latents(channels=4, pixels=8, dimensions=2),
         numbers=dict.fromkeys(SIZES, int),
         repeats_text=True,
+        tells_length="",
         modelspec="stable-diffusion-xl-v1-base",
         network=UNET,
     )
@@ -133,6 +160,7 @@ def not_trained(base: str, *host_classes: str, channels: int, pixels: int) -> Ar
         latents=Latents(channels=channels, pixels=pixels, dimensions=3),
         numbers={},
         repeats_text=False,
+        tells_length="",
         modelspec="",
         network=None,
     )
@@ -153,6 +181,7 @@ ROWS = (
         latents=Latents(channels=16, pixels=8, dimensions=2),
         numbers={},
         repeats_text=False,
+        tells_length="",
         modelspec="stable-diffusion-3",
         network=MMDIT,
     ),
@@ -162,11 +191,31 @@ ROWS = (
         latents=Latents(channels=16, pixels=8, dimensions=2),
         numbers={"guidance": float},
         repeats_text=False,
+        tells_length="",
         modelspec="flux-1-dev",
         network=FLUX,
     ),
     not_trained("Wan", "WAN21_T2V", channels=16, pixels=8),
-    not_trained("Qwen-Image", "QwenImage", channels=16, pixels=8),
+    Architecture(
+        base="Qwen-Image",
+        host_classes=("QwenImage",),
+        latents=Latents(channels=16, pixels=8, dimensions=3),
+        numbers={},
+        repeats_text=False,
+        tells_length="",
+        modelspec="qwen-image",
+        network=QWEN,
+    ),
+    Architecture(
+        base="Z-Image",
+        host_classes=("ZImage",),
+        latents=Latents(channels=16, pixels=8, dimensions=2),
+        numbers={},
+        repeats_text=False,
+        tells_length="num_tokens",
+        modelspec="z-image",
+        network=Z_IMAGE,
+    ),
     not_trained("LTX-2", "LTXAV", channels=128, pixels=32),
     not_trained("LTX-Video", "LTXV", channels=128, pixels=32),
 )
@@ -216,13 +265,25 @@ def has_the_rows_latents(model: Model) -> bool:
     return said == (ours.channels, ours.pixels, ours.dimensions)
 
 
-def latent_shape(model: Model, height: int, width: int) -> tuple[int, int, int]:
-    """[c, h, w] of the latent of an image, whose size is in pixels."""
+def latent_shape(model: Model, height: int, width: int) -> tuple[int, ...]:
+    """[c, h, w] of the latent of an image, whose size is in pixels; [c, 1, h, w] where the model makes videos."""
     latents = of(model).latents
-    return latents.channels, height // latents.pixels, width // latents.pixels
+    frames = (1,) * (latents.dimensions - 2)
+    return latents.channels, *frames, height // latents.pixels, width // latents.pixels
 
 
 def image_size(model: Model, shape: tuple[int, ...]) -> tuple[int, int]:
-    """(height, width) in pixels of a latent [c, h, w]."""
+    """(height, width) in pixels of a latent [c, h, w] or [c, frames, h, w]."""
     pixels = of(model).latents.pixels
-    return shape[1] * pixels, shape[2] * pixels
+    return shape[-2] * pixels, shape[-1] * pixels
+
+
+def with_frames(model: Model, latents: Tensor) -> Tensor:
+    """Latents [b, c, h, w] as [b, c, 1, h, w] where the model makes videos; others as they are."""
+    return latents.unsqueeze(2) if latents.ndim < 2 + of(model).latents.dimensions else latents
+
+
+def told_length(model: Model, cond: dict[str, Tensor]) -> dict[str, int]:
+    """What the network is told of the length of its text, as a keyword of `apply_model` beside cond's."""
+    row = find(model)
+    return {row.tells_length: cond["c_crossattn"].shape[1]} if row is not None and row.tells_length else {}

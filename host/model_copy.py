@@ -9,6 +9,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from comfy import model_management
@@ -90,17 +91,20 @@ class TrainingCopy:
         model_management.soft_empty_cache()
         self.device, self.dtype = patched.load_device, dtype
         self.transformer_options = model.model_options.get("transformer_options", {})
+        self.told_length = partial(architectures.told_length, model)
         self.sampling = self.base._modules["model_sampling"]
 
     def denoise(self, y: Tensor, sigma: Tensor, cond: dict) -> Tensor:
-        """x0 [b, c, h, w] in fp32 from y = alpha x0 + sigma eps; cond: the host's keywords as tensors [b, ...].
+        """x0 [b, c, ...] in fp32 from y = alpha x0 + sigma eps; cond: the host's keywords as tensors [b, ...].
 
         Texts that came with their own lengths (`tokens` [b]) are cut back to them, one length at a time.
         """
         cond = dict(cond)
         lengths = cond.pop("tokens", None)
         if lengths is None:
-            return self.base.apply_model(y, sigma, transformer_options=dict(self.transformer_options), **cond).float()
+            told = self.told_length(cond)
+            options = dict(self.transformer_options)
+            return self.base.apply_model(y, sigma, transformer_options=options, **cond, **told).float()
         x0 = torch.zeros_like(y, dtype=torch.float32)
         for length in lengths.unique().tolist():
             rows = torch.nonzero(lengths == length).flatten()

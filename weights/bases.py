@@ -32,6 +32,7 @@ BY_NAME = (
     ("Qwen-Image", re.compile(r"^transformer_blocks_\d+_(?:img|txt)_(?:mlp|mod)_")),
     ("Flux", re.compile(r"^(?:single_transformer_blocks|double_blocks|single_blocks)_\d")),
     ("Wan", re.compile(r"^blocks_\d+_(?:(?:self|cross)_attn_(?:q|k|v|o|k_img|v_img)|ffn_[02]|ffn_net_\w+)$")),
+    ("Z-Image", re.compile(r"^(?:layers|noise_refiner|context_refiner)_\d+_(?:attention|feed_forward|adaLN)_")),
     ("LTX-2", re.compile(r"^transformer_blocks_\d+_(?:audio_|video_to_audio_)")),
 )
 LTX = re.compile(r"^transformer_blocks_\d+_attn[12]_to_[qkv]$")

@@ -1,13 +1,14 @@
 """The host's own LATENT and CONDITIONING lists as data: what its dataset nodes and its encoders give."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ...training.checks import require
 from ...training.data import Lazy
+from .. import architectures
 from ..architectures import ROWS
 from ..sockets import Model
 
@@ -26,7 +27,8 @@ REASONS = {
 
 @dataclass(frozen=True)
 class HostData:
-    """conds: (hidden [1, tokens, width], pooled [1, width] or None, numbers); latents: [c, h, w] in the VAE's scale.
+    """conds: (hidden [1, tokens, width], pooled [1, width] or None, numbers); latents: [c, h, w], or [c, frames, h, w]
+    of videos, in the VAE's scale.
 
     One cond for all latents, or one for each; without latents a run is on the conds alone.
     """
@@ -47,6 +49,19 @@ class HostData:
         for latent in self.latents or ():
             update(state, latent)
         return state.hexdigest()
+
+    def fitted(self, model: Model) -> "HostData":
+        """With one frame to each latent of a picture where the MODEL makes videos. ValueError for videos elsewhere."""
+        if self.latents is None:
+            return self
+        dimensions = architectures.of(model).latents.dimensions
+        require(
+            all(latent.ndim <= 1 + dimensions for latent in self.latents),
+            f"{NODE}: a latent [c, frames, h, w] is a video's, and the model makes pictures [c, h, w]. Use its VAE.",
+        )
+        return replace(
+            self, latents=tuple(architectures.with_frames(model, latent[None])[0] for latent in self.latents)
+        )
 
     def latent(self, model: Model) -> Lazy:
         """The latents by index in the MODEL's scale, outside inference mode."""
@@ -101,14 +116,15 @@ def rows_of(latent: dict) -> list[Tensor]:
         f"{NODE}: a latent carries an inpainting mask, which training would not heed. Remove it.",
     )
     require(
-        isinstance(samples, Tensor) and samples.ndim == 4,
-        f"{NODE}: a latent is no batch of pictures [b, c, h, w] but {list(samples.shape)}. Videos are not trained on.",
+        isinstance(samples, Tensor) and samples.ndim in (4, 5),
+        f"{NODE}: a latent is no batch of pictures [b, c, h, w] or videos [b, c, frames, h, w] but "
+        f"{list(samples.shape)}. Encode pictures with the model's VAE.",
     )
     return list(samples)
 
 
 def by_shape(latents: tuple[Tensor, ...]) -> dict[tuple[int, ...], list[int]]:
-    """Which latents have each shape [c, h, w], in the order they come."""
+    """Which latents have each shape, in the order they come."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, latent in enumerate(latents):
         groups.setdefault(tuple(latent.shape), []).append(index)

@@ -107,7 +107,9 @@ def kept(job: Job) -> tuple[Kept, list[int]]:
         base.manual_cast_dtype = None
         counts, widths = watched(net, architectures.network_of(model))
         with torch.autograd.graph.saved_tensors_hooks(counting(net, counts), lambda nothing: nothing):
-            base.apply_model(*arguments(job), transformer_options={}, **keywords(job))
+            cond = keywords(job)
+            told = architectures.told_length(model, cond)
+            base.apply_model(*arguments(job), transformer_options={}, **cond, **told)
     return counts, widths
 
 

@@ -66,6 +66,15 @@ CONFIGS = {
             "joint_attention_dim": 32, "axes_dims_rope": (8, 12, 12), "dtype": torch.float32,
         },
     ),
+    "Z-Image": (
+        "ZImage",
+        {
+            "image_model": "lumina2", "patch_size": 2, "in_channels": 16, "dim": 256, "cap_feat_dim": 32, "n_layers": 2,
+            "n_refiner_layers": 2, "n_heads": 8, "n_kv_heads": 8, "axes_dims": [8, 12, 12], "axes_lens": [512, 64, 64],
+            "rope_theta": 256.0, "ffn_dim_multiplier": 8 / 3, "qk_norm": True, "z_image_modulation": True,
+            "time_scale": 1000.0, "pad_tokens_multiple": 32, "dtype": torch.float32,
+        },
+    ),
     "LTX-Video": (
         "LTXV",
         {

@@ -1,6 +1,6 @@
-"""Students of SD3 and Flux, on small random models of the host's own classes: the terms and the loop of U-Nets.
+"""Students of transformers, on small random models of the host's own classes: the terms and the loop of U-Nets.
 
-The embedded host knows SD3 alone; Flux runs where its class exists (see small_models.py).
+The embedded host knows SD3 alone; the others run where their class exists (see small_models.py).
 """
 
 import pytest
@@ -11,6 +11,7 @@ from fewstep.training.config import TrainConfig
 from fewstep.training.options import ConsistencyOptions, DMDOptions, ScoreOptions, TSCDOptions
 
 PROMPTS = ("a red apple", "a blue car, a prompt of more tokens than the other")
+FAMILIES = ("SD3", "Flux", "Qwen-Image", "Z-Image")
 SIZE = (64, 96)  # pixels, height and width: latents of 8 x 12
 LCM = ConsistencyOptions(skip=200, guidance_min=2.0, guidance_max=2.0, loss="l2")
 JUMP = ConsistencyOptions(boundary=False, end="random", skip=100, guidance_min=2.0, guidance_max=2.0)
@@ -39,7 +40,7 @@ class Text:
         return torch.randn(1, length, 32, generator=generator), torch.randn(1, 32, generator=generator)
 
 
-@pytest.fixture(scope="module", params=["SD3", "Flux"])
+@pytest.fixture(scope="module", params=FAMILIES)
 def model(request, tmp_path_factory):
     small_models.start(tmp_path_factory.mktemp("transformer-students"))
     made = small_models.make(request.param)
@@ -86,6 +87,12 @@ def fixed_batch(model, count=8):
     return make_batch(examples, 0, 0, count, torch.device("cpu"))
 
 
+def base_of(model) -> str:
+    from fewstep.host import architectures
+
+    return architectures.of(model).base
+
+
 def bits(model) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
 
@@ -123,10 +130,11 @@ def test_the_loss_falls_on_a_fixed_batch(model, tmp_path, monkeypatch):
         return seen[-1]
 
     monkeypatch.setattr(loop, "make_batch", fixed)
-    result, _, _ = run(model, tmp_path, METHODS["LCM"](), steps=10, data=given_data())
+    rate = 1e-2 if base_of(model) in ("SD3", "Flux") else 3e-3  # the others' random networks begin closer to the goal
+    result, _, _ = run(model, tmp_path, METHODS["LCM"](), steps=20, data=given_data(), learning_rate=rate)
     losses = [record["loss"] for record in result.metrics]
     assert losses[-1] < 0.3 * losses[0] and torch.equal(seen[0].noise, seen[-1].noise)
-    assert seen[0].x0.shape[1] == 16 and seen[0].cond["y"].shape == (2, 32)
+    assert seen[0].x0.shape[1] == 16 and seen[0].cond.get("y", torch.zeros(2, 32)).shape == (2, 32)
     assert seen[0].cond.get("guidance", torch.tensor([2.5, 2.5])).tolist() == [2.5, 2.5]
 
 
@@ -169,12 +177,13 @@ def test_checkpointing_gives_the_same_student(model, tmp_path):
 
 def test_texts_of_unequal_length_weigh_what_they_weigh_alone(model):
     """A repeated text would pull more of the joint attention; so would zeros behind it."""
-    from fewstep.host import conditioning, model_copy
+    from fewstep.host import architectures, conditioning, model_copy
     from fewstep.training.data import join_conds
 
     copy, conds = model_copy.TrainingCopy(model), conditioning.encode_prompts(model, Text(), list(PROMPTS), *SIZE)
     assert [cond["c_crossattn"].shape[1] for cond in conds] == [12, 17]
-    y, sigma = torch.randn(2, 16, 8, 12, generator=torch.Generator().manual_seed(0)), torch.tensor([0.9, 0.5])
+    shape = architectures.latent_shape(model, *SIZE)
+    y, sigma = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)), torch.tensor([0.9, 0.5])
     with torch.inference_mode(False), torch.no_grad():
         together = copy.denoise(y, sigma, join_conds(conds, torch.device("cpu")))
         alone = [copy.denoise(y[i : i + 1], sigma[i : i + 1], conds[i]) for i in range(2)]
@@ -214,9 +223,9 @@ def test_memory_is_estimated_before_a_run(precision, model):
 
 def test_what_cannot_be_trained_is_refused_before_anything_is_drawn(model, tmp_path, monkeypatch):
     """Whole transformers, and networks with these blocks over the latents of videos (HunyuanVideo)."""
-    with pytest.raises(ValueError, match="(SD3|Flux) trains as a LoRA: set train to lora"):
+    with pytest.raises(ValueError, match=f"({'|'.join(FAMILIES)}) trains as a LoRA: set train to lora"):
         run(model, tmp_path, METHODS["LCM"](), train="full")
-    monkeypatch.setattr(model.model.latent_format, "latent_dimensions", 3, raising=False)
+    monkeypatch.setattr(model.model.latent_format, "latent_dimensions", 4, raising=False)
     with pytest.raises(ValueError, match="none of the kinds it can train: .* SD3, Flux"):
         run(model, tmp_path, METHODS["LCM"]())
     assert not list(tmp_path.rglob("latents-*"))
