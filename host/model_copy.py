@@ -79,7 +79,7 @@ class TrainingCopy:
             self.net = to_trainable(patched.model.diffusion_model, dtype).to(patched.load_device).eval()
             self.net.dtype = dtype
             if dtype != torch.float32:
-                finish_in_fp32(self.net, model)
+                keep_fp32_layer(self.net, model)
             self.base = copy.copy(patched.model)
             self.base._modules = dict(patched.model._modules)
             self.base._modules["diffusion_model"] = self.net
@@ -127,8 +127,8 @@ class TrainingCopy:
         return torch.stack([self.sampling.sigma(torch.tensor(float(t))) for t in range(1000)]).float().cpu()
 
 
-def finish_in_fp32(net: nn.Module, model: Model) -> None:
-    """Run the last layer in fp32 where the family's row wants it: a U-Net's.
+def keep_fp32_layer(net: nn.Module, model: Model) -> None:
+    """Run the layer in fp32 that the family's row names: a U-Net's last, Wan's first.
 
     An eps network's error is multiplied by 1/a_t in x0, 14.6 at t = 999: there bf16's is as large as what two
     neighbouring points of a trajectory differ by. A transformer's v is not multiplied.
@@ -140,6 +140,8 @@ def finish_in_fp32(net: nn.Module, model: Model) -> None:
     run = last.float().forward
 
     def in_fp32(hidden: Tensor) -> Tensor:
+        if hidden.is_meta:  # has no autocast
+            return run(hidden.float())
         with torch.autocast(hidden.device.type, enabled=False):
             return run(hidden.float())
 
