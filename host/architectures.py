@@ -60,6 +60,7 @@ class Architecture:
     numbers: dict[str, type]  # what its CONDITIONING may carry beside text and pooled_output
     repeats_text: bool  # texts of unequal length are repeated to a common one; else each keeps its own
     subclasses: bool  # whether its subclasses in the host are trained too; Wan's read pictures, poses or sound as well
+    heeds_mask: bool  # whether the network is shown which tokens of a text are padding
     tells_length: str  # the keyword by which the network is told how long a text is; "" where it reads that itself
     modelspec: str  # modelspec.architecture; "" for what is not trained
     network: Network | None  # None: it is loaded and sampled, not trained
@@ -125,7 +126,6 @@ WAN = transformer(  # the image alone: text comes in by cross-attention
     attention=("self_attn", "cross_attn"),
     feed_forward=("ffn",),
 )
-ANIMA = transformer(list_of("blocks", "output"), attention=("self_attn", "cross_attn"), feed_forward=("mlp",))
 
 
 def sd(base: str, *host_classes: str, modelspec: str = "stable-diffusion-v1") -> Architecture:
@@ -137,6 +137,7 @@ def sd(base: str, *host_classes: str, modelspec: str = "stable-diffusion-v1") ->
         numbers={},
         repeats_text=True,
         tells_length="",
+        heeds_mask=True,
         subclasses=True,
         modelspec=modelspec,
         network=UNET,
@@ -152,6 +153,7 @@ def sdxl(base: str, *host_classes: str) -> Architecture:
         numbers=dict.fromkeys(SIZES, int),
         repeats_text=True,
         tells_length="",
+        heeds_mask=True,
         subclasses=True,
         modelspec="stable-diffusion-xl-v1-base",
         network=UNET,
@@ -162,7 +164,7 @@ def joint(
     base: str, *host_classes: str, latents: Latents, modelspec: str = "", network: Network | None = None, **more
 ) -> Architecture:
     """A transformer, where every text keeps its own length; one without a network is loaded, not trained."""
-    rest = {"numbers": {}, "tells_length": "", "subclasses": True, **more}
+    rest = {"numbers": {}, "tells_length": "", "heeds_mask": True, "subclasses": True, **more}
     return Architecture(
         base=base,
         host_classes=host_classes,
@@ -194,6 +196,7 @@ ROWS = (
         "Flux2",
         latents=Latents(channels=128, pixels=16, dimensions=2),
         modelspec="Flux.2-klein",
+        heeds_mask=False,
         network=FLUX,
         numbers={"guidance": float},
     ),
@@ -208,7 +211,7 @@ ROWS = (
         network=WAN,
         subclasses=False,
     ),
-    joint("Anima", "Anima", latents=WAN_LATENTS, modelspec="anima", network=ANIMA),
+    joint("Anima", "Anima", latents=WAN_LATENTS),  # its text comes in two parts, of which data carries one
     joint("LTX-2", "LTXAV", latents=LTX_LATENTS),
     joint("LTX-Video", "LTXV", latents=LTX_LATENTS),
 )

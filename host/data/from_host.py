@@ -14,7 +14,8 @@ from ..sockets import Model
 
 NODE = "FewStepDataFromHost"
 NUMBERS = {name: kind for row in ROWS for name, kind in row.numbers.items()}  # SDXL's sizes; what Flux is told
-KNOWN = ("pooled_output", *NUMBERS)  # what a cond may carry; None is as good as absent
+MASK = "attention_mask"  # of newer text encoders: 1 for each token that is no padding
+KNOWN = ("pooled_output", MASK, *NUMBERS)  # what a cond may carry; None is as good as absent
 REASONS = {
     "area": "covers a part of the picture",
     "mask": "covers a part of the picture",
@@ -30,11 +31,13 @@ class HostData:
     """conds: (hidden [1, tokens, width], pooled [1, width] or None, numbers); latents: [c, h, w], or [c, frames, h, w]
     of videos, in the VAE's scale.
 
-    One cond for all latents, or one for each; without latents a run is on the conds alone.
+    One cond for all latents, or one for each; without latents a run is on the conds alone. masked: a cond's mask hid
+    some of its tokens.
     """
 
     conds: tuple[tuple[Tensor, Tensor | None, dict[str, float]], ...]
     latents: tuple[Tensor, ...] | None
+    masked: bool = False
 
     def __len__(self) -> int:
         return len(self.latents or self.conds)
@@ -51,7 +54,15 @@ class HostData:
         return state.hexdigest()
 
     def fitted(self, model: Model) -> "HostData":
-        """With one frame to each latent of a picture where the MODEL makes videos. ValueError for videos elsewhere."""
+        """With one frame to each latent of a picture where the MODEL makes videos.
+
+        Raises ValueError for videos elsewhere, and for masked texts where the network is shown the mask.
+        """
+        require(
+            not (self.masked and architectures.of(model).heeds_mask),
+            f"{NODE}: a conditioning's {MASK} hides some of its tokens, which training would not. Encode one prompt at "
+            "a time, or use FewStep Dataset.",
+        )
         if self.latents is None:
             return self
         dimensions = architectures.of(model).latents.dimensions
@@ -93,7 +104,8 @@ def read(latents: list[dict] | None, conditioning: list[list]) -> HostData:
     )
     for row in rows or ():
         require(bool(torch.isfinite(row).all()), f"{NODE}: a latent holds NaN or infinity. Check the VAE and pictures.")
-    return HostData(conds, rows)
+    masks = [options[MASK] for entries in conditioning for _, options in entries if options.get(MASK) is not None]
+    return HostData(conds, rows, masked=any(not bool(mask.all()) for mask in masks))
 
 
 def conds_of(hidden: Tensor, options: dict) -> list[tuple]:

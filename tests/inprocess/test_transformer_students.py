@@ -256,3 +256,18 @@ def test_a_clip_is_trained_as_it_is_given(model, tmp_path):
     with torch.inference_mode(False), torch.no_grad():
         ours, plain = (student_of(model, tensors).denoise(y, sigma, cond) for tensors in (result.tensors, {}))
     assert ours.shape == y.shape and not torch.allclose(ours, plain, atol=1e-2)
+
+
+@pytest.mark.parametrize("hidden", [0, 3])
+def test_a_texts_mask_is_taken_where_it_changes_nothing(model, hidden):
+    """A mask of ones always; one that hides tokens only where the host does not show it to the network (FLUX.2)."""
+    from fewstep.host.data import from_host
+
+    mask, (text, pooled) = torch.ones(1, 12), Text().encode_from_tokens(PROMPTS[0])
+    mask[:, :hidden] = 0
+    data = from_host.read(None, [[[text, {"pooled_output": pooled, "attention_mask": mask}]]])
+    if hidden and base_of(model) != "FLUX.2":
+        with pytest.raises(ValueError, match="attention_mask hides some of its tokens"):
+            data.fitted(model)
+    else:
+        assert torch.equal(data.fitted(model).conds[0][0], text)
