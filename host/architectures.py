@@ -6,6 +6,8 @@ A new family is a new row. One that can be trained has a Network: its blocks, an
 from dataclasses import dataclass
 from typing import Literal
 
+from torch import Tensor
+
 from ..training.checks import require
 from ..weights import bases
 from .sockets import Model
@@ -34,12 +36,14 @@ class Network:
     groups: dict[str, tuple[str, ...]]  # what the user may call some of the layers: parts of their names in the file
     full_weights: bool  # whether every weight of a student can be trained
     guidance_layer: str  # the Linear that LCM's guidance embedding goes into; "" where there is none
-    fp32_layer: str  # runs in fp32 also in half precision, since x0 multiplies its rounding errors; "" for none
+    # Runs in fp32 also in half precision: a U-Net's last, since x0 multiplies its rounding errors; Wan's first, whose
+    # input the host makes fp32. "" for none.
+    fp32_layer: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Latents:
-    """An image of h x w pixels is [channels, h / pixels, w / pixels]; a video has three dimensions."""
+    """An image of h x w pixels is [channels, h / pixels, w / pixels]; of three dimensions, a video of one frame."""
 
     channels: int
     pixels: int
@@ -55,6 +59,9 @@ class Architecture:
     latents: Latents
     numbers: dict[str, type]  # what its CONDITIONING may carry beside text and pooled_output
     repeats_text: bool  # texts of unequal length are repeated to a common one; else each keeps its own
+    subclasses: bool  # whether its subclasses in the host are trained too; Wan's read pictures, poses or sound as well
+    heeds_mask: bool  # whether the network is shown which tokens of a text are padding
+    tells_length: str  # the keyword by which the network is told how long a text is; "" where it reads that itself
     modelspec: str  # modelspec.architecture; "" for what is not trained
     network: Network | None  # None: it is loaded and sampled, not trained
 
@@ -76,26 +83,48 @@ UNET = Network(
     guidance_layer="time_embed.0",
     fp32_layer="out",
 )
-MMDIT = Network(  # a block gives (text, image)
-    blocks=(Blocks(name="joint_blocks", layered=False, image=1),),
-    names="host",
-    without_lora=(),
-    groups={"attention": ("attn",), "feed-forward": ("mlp",)},
-    full_weights=False,
-    guidance_layer="",
-    fp32_layer="",
+
+
+def transformer(*blocks: Blocks, fp32_layer: str = "", **groups: tuple[str, ...]) -> Network:
+    """A transformer, trained as a LoRA on its blocks alone."""
+    return Network(
+        blocks=blocks,
+        names="host",
+        without_lora=(),
+        groups={name.replace("_", "-"): parts for name, parts in groups.items()},
+        full_weights=False,
+        guidance_layer="",
+        fp32_layer=fp32_layer,
+    )
+
+
+def list_of(name: str, image: Literal["output"] | int | None) -> Blocks:
+    """Blocks that are no sequences themselves."""
+    return Blocks(name=name, layered=False, image=image)
+
+
+MMDIT = transformer(list_of("joint_blocks", 1), attention=("attn",), feed_forward=("mlp",))  # (text, image)
+FLUX = transformer(  # a double block gives (image, text)
+    list_of("double_blocks", 0),
+    list_of("single_blocks", None),
+    attention=("img_attn", "txt_attn"),
+    feed_forward=("img_mlp", "txt_mlp"),
 )
-FLUX = Network(  # a double block gives (image, text)
-    blocks=(
-        Blocks(name="double_blocks", layered=False, image=0),
-        Blocks(name="single_blocks", layered=False, image=None),
-    ),
-    names="host",
-    without_lora=(),
-    groups={"attention": ("img_attn", "txt_attn"), "feed-forward": ("img_mlp", "txt_mlp")},
-    full_weights=False,
-    guidance_layer="",
-    fp32_layer="",
+QWEN = transformer(  # (text, image)
+    list_of("transformer_blocks", 1), attention=("attn",), feed_forward=("img_mlp", "txt_mlp")
+)
+Z_IMAGE = transformer(  # text and image are refined apart, then run as one row of tokens
+    list_of("context_refiner", None),
+    list_of("noise_refiner", "output"),
+    list_of("layers", None),
+    attention=("attention",),
+    feed_forward=("feed_forward",),
+)
+WAN = transformer(  # the image alone: text comes in by cross-attention
+    list_of("blocks", "output"),
+    fp32_layer="patch_embedding",
+    attention=("self_attn", "cross_attn"),
+    feed_forward=("ffn",),
 )
 
 
@@ -107,6 +136,9 @@ def sd(base: str, *host_classes: str, modelspec: str = "stable-diffusion-v1") ->
         latents=Latents(channels=4, pixels=8, dimensions=2),
         numbers={},
         repeats_text=True,
+        tells_length="",
+        heeds_mask=True,
+        subclasses=True,
         modelspec=modelspec,
         network=UNET,
     )
@@ -120,23 +152,33 @@ def sdxl(base: str, *host_classes: str) -> Architecture:
         latents=Latents(channels=4, pixels=8, dimensions=2),
         numbers=dict.fromkeys(SIZES, int),
         repeats_text=True,
+        tells_length="",
+        heeds_mask=True,
+        subclasses=True,
         modelspec="stable-diffusion-xl-v1-base",
         network=UNET,
     )
 
 
-def not_trained(base: str, *host_classes: str, channels: int, pixels: int) -> Architecture:
-    """A family whose latents are those of videos."""
+def joint(
+    base: str, *host_classes: str, latents: Latents, modelspec: str = "", network: Network | None = None, **more
+) -> Architecture:
+    """A transformer, where every text keeps its own length; one without a network is loaded, not trained."""
+    rest = {"numbers": {}, "tells_length": "", "heeds_mask": True, "subclasses": True, **more}
     return Architecture(
         base=base,
         host_classes=host_classes,
-        latents=Latents(channels=channels, pixels=pixels, dimensions=3),
-        numbers={},
+        latents=latents,
         repeats_text=False,
-        modelspec="",
-        network=None,
+        modelspec=modelspec,
+        network=network,
+        **rest,
     )
 
+
+SD3_LATENTS = Latents(channels=16, pixels=8, dimensions=2)
+WAN_LATENTS = Latents(channels=16, pixels=8, dimensions=3)
+LTX_LATENTS = Latents(channels=128, pixels=32, dimensions=3)
 
 ROWS = (
     sd(bases.TINY, "FewStepTinySD"),
@@ -147,28 +189,31 @@ ROWS = (
     sdxl("SSD-1B", "SSD1B"),
     sdxl("Segmind Vega", "Segmind_Vega"),
     sdxl("KOALA", "KOALA_700M", "KOALA_1B"),
-    Architecture(
-        base="SD3",
-        host_classes=("SD3",),
-        latents=Latents(channels=16, pixels=8, dimensions=2),
-        numbers={},
-        repeats_text=False,
-        modelspec="stable-diffusion-3",
-        network=MMDIT,
-    ),
-    Architecture(
-        base="Flux",
-        host_classes=("Flux",),
-        latents=Latents(channels=16, pixels=8, dimensions=2),
-        numbers={"guidance": float},
-        repeats_text=False,
-        modelspec="flux-1-dev",
+    joint("SD3", "SD3", latents=SD3_LATENTS, modelspec="stable-diffusion-3", network=MMDIT),
+    joint("Flux", "Flux", latents=SD3_LATENTS, modelspec="flux-1-dev", network=FLUX, numbers={"guidance": float}),
+    joint(
+        "FLUX.2",
+        "Flux2",
+        latents=Latents(channels=128, pixels=16, dimensions=2),
+        modelspec="Flux.2-klein",
+        heeds_mask=False,
         network=FLUX,
+        numbers={"guidance": float},
     ),
-    not_trained("Wan", "WAN21_T2V", channels=16, pixels=8),
-    not_trained("Qwen-Image", "QwenImage", channels=16, pixels=8),
-    not_trained("LTX-2", "LTXAV", channels=128, pixels=32),
-    not_trained("LTX-Video", "LTXV", channels=128, pixels=32),
+    joint("Qwen-Image", "QwenImage", latents=WAN_LATENTS, modelspec="Qwen-Image", network=QWEN),
+    joint("Z-Image", "ZImage", latents=SD3_LATENTS, modelspec="Z-Image", network=Z_IMAGE, tells_length="num_tokens"),
+    joint("Wan", "WAN21_T2V", latents=WAN_LATENTS, modelspec="wan2.1", network=WAN, subclasses=False),
+    joint(
+        "Wan 2.2 5B",
+        "WAN22_T2V",
+        latents=Latents(channels=48, pixels=16, dimensions=3),
+        modelspec="wan2.2",
+        network=WAN,
+        subclasses=False,
+    ),
+    joint("Anima", "Anima", latents=WAN_LATENTS),  # its text comes in two parts, of which data carries one
+    joint("LTX-2", "LTXAV", latents=LTX_LATENTS),
+    joint("LTX-Video", "LTXV", latents=LTX_LATENTS),
 )
 
 
@@ -205,8 +250,19 @@ def text_width(model: Model) -> int | None:
     return model.model.model_config.unet_config.get("context_dim")
 
 
+def is_trained(model: Model) -> bool:
+    """Whether the MODEL's family has a network, and its class is one of those that are trained, over its latents."""
+    row, kind = find(model), type(model.model.model_config).__name__
+    return (
+        row is not None
+        and row.network is not None
+        and (row.subclasses or kind in row.host_classes)
+        and has_the_rows_latents(model)
+    )
+
+
 def has_the_rows_latents(model: Model) -> bool:
-    """Whether the host's latents are the row's: those of Flux 2, whose blocks have Flux's names, are not."""
+    """Whether the host's latents are the row's."""
     ours, theirs = of(model).latents, model.model.latent_format
     said = (
         getattr(theirs, "latent_channels", 4),
@@ -216,13 +272,25 @@ def has_the_rows_latents(model: Model) -> bool:
     return said == (ours.channels, ours.pixels, ours.dimensions)
 
 
-def latent_shape(model: Model, height: int, width: int) -> tuple[int, int, int]:
-    """[c, h, w] of the latent of an image, whose size is in pixels."""
+def latent_shape(model: Model, height: int, width: int) -> tuple[int, ...]:
+    """[c, h, w] of the latent of an image, whose size is in pixels; [c, 1, h, w] where the model makes videos."""
     latents = of(model).latents
-    return latents.channels, height // latents.pixels, width // latents.pixels
+    frames = (1,) * (latents.dimensions - 2)
+    return latents.channels, *frames, height // latents.pixels, width // latents.pixels
 
 
 def image_size(model: Model, shape: tuple[int, ...]) -> tuple[int, int]:
-    """(height, width) in pixels of a latent [c, h, w]."""
+    """(height, width) in pixels of a latent [c, h, w] or [c, frames, h, w]."""
     pixels = of(model).latents.pixels
-    return shape[1] * pixels, shape[2] * pixels
+    return shape[-2] * pixels, shape[-1] * pixels
+
+
+def with_frames(model: Model, latents: Tensor) -> Tensor:
+    """Latents [b, c, h, w] as [b, c, 1, h, w] where the model makes videos; others as they are."""
+    return latents.unsqueeze(2) if latents.ndim < 2 + of(model).latents.dimensions else latents
+
+
+def told_length(model: Model, cond: dict[str, Tensor]) -> dict[str, int]:
+    """What the network is told of the length of its text, as a keyword of `apply_model` beside cond's."""
+    row = find(model)
+    return {row.tells_length: cond["c_crossattn"].shape[1]} if row is not None and row.tells_length else {}

@@ -62,8 +62,9 @@ def model_keywords(
         )
     with torch.inference_mode(False):
         tensors = {n: entry.cond.detach().clone() for n, entry in keywords.items() if isinstance(entry.cond, Tensor)}
-        repeats = architectures.of(model).repeats_text
-        return tensors if repeats else {**tensors, "tokens": torch.tensor([hidden.shape[1]])}
+        if architectures.of(model).repeats_text:
+            return tensors
+        return {**tensors, "tokens": torch.tensor([tensors["c_crossattn"].shape[1]])}  # the host may have padded it
 
 
 def encode_prompts(model: Model, clip: Clip, prompts: list[str], height: int, width: int) -> list[dict[str, Tensor]]:

@@ -9,6 +9,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from comfy import model_management
@@ -78,7 +79,7 @@ class TrainingCopy:
             self.net = to_trainable(patched.model.diffusion_model, dtype).to(patched.load_device).eval()
             self.net.dtype = dtype
             if dtype != torch.float32:
-                finish_in_fp32(self.net, model)
+                keep_fp32_layer(self.net, model)
             self.base = copy.copy(patched.model)
             self.base._modules = dict(patched.model._modules)
             self.base._modules["diffusion_model"] = self.net
@@ -90,17 +91,20 @@ class TrainingCopy:
         model_management.soft_empty_cache()
         self.device, self.dtype = patched.load_device, dtype
         self.transformer_options = model.model_options.get("transformer_options", {})
+        self.told_length = partial(architectures.told_length, model)
         self.sampling = self.base._modules["model_sampling"]
 
     def denoise(self, y: Tensor, sigma: Tensor, cond: dict) -> Tensor:
-        """x0 [b, c, h, w] in fp32 from y = alpha x0 + sigma eps; cond: the host's keywords as tensors [b, ...].
+        """x0 [b, c, ...] in fp32 from y = alpha x0 + sigma eps; cond: the host's keywords as tensors [b, ...].
 
         Texts that came with their own lengths (`tokens` [b]) are cut back to them, one length at a time.
         """
         cond = dict(cond)
         lengths = cond.pop("tokens", None)
         if lengths is None:
-            return self.base.apply_model(y, sigma, transformer_options=dict(self.transformer_options), **cond).float()
+            told = self.told_length(cond)
+            options = dict(self.transformer_options)
+            return self.base.apply_model(y, sigma, transformer_options=options, **cond, **told).float()
         x0 = torch.zeros_like(y, dtype=torch.float32)
         for length in lengths.unique().tolist():
             rows = torch.nonzero(lengths == length).flatten()
@@ -123,8 +127,8 @@ class TrainingCopy:
         return torch.stack([self.sampling.sigma(torch.tensor(float(t))) for t in range(1000)]).float().cpu()
 
 
-def finish_in_fp32(net: nn.Module, model: Model) -> None:
-    """Run the last layer in fp32 where the family's row wants it: a U-Net's.
+def keep_fp32_layer(net: nn.Module, model: Model) -> None:
+    """Run the layer in fp32 that the family's row names: a U-Net's last, Wan's first.
 
     An eps network's error is multiplied by 1/a_t in x0, 14.6 at t = 999: there bf16's is as large as what two
     neighbouring points of a trajectory differ by. A transformer's v is not multiplied.
@@ -136,6 +140,8 @@ def finish_in_fp32(net: nn.Module, model: Model) -> None:
     run = last.float().forward
 
     def in_fp32(hidden: Tensor) -> Tensor:
+        if hidden.is_meta:  # has no autocast
+            return run(hidden.float())
         with torch.autocast(hidden.device.type, enabled=False):
             return run(hidden.float())
 

@@ -71,8 +71,10 @@ def beside(*pictures: Image.Image) -> Image.Image:
 
 
 def decoded(vae, latents: Tensor) -> Tensor:
-    """Latents in the VAE's scale as images [b, h, w, 3] in 0..1, on the CPU."""
-    return vae.decode(latents).float().cpu().clamp(0, 1)
+    """Latents in the VAE's scale as images [b, h, w, 3] in 0..1, on the CPU; of videos [b, c, frames, h, w], the first
+    frame."""
+    images = vae.decode(latents)
+    return (images[:, 0] if images.ndim == 5 else images).float().cpu().clamp(0, 1)
 
 
 def of_figure(figure) -> Image.Image:

@@ -40,7 +40,9 @@ class Head(nn.Module):
 
 
 def as_map(features: Tensor) -> Tensor:
-    """Features of any rank as a map: [b, c] and tokens [b, n, c] get dimensions of size 1."""
+    """Any features as a map: [b, c] and tokens [b, n, c] get dimensions of size 1; [b, t, h, w, c] are tokens."""
+    if features.ndim == 5:
+        features = features.flatten(1, 3)
     if features.ndim == 2:
         return features[:, :, None, None]
     return features.transpose(1, 2)[..., None] if features.ndim == 3 else features

@@ -32,8 +32,19 @@ BY_NAME = (
     ("Qwen-Image", re.compile(r"^transformer_blocks_\d+_(?:img|txt)_(?:mlp|mod)_")),
     ("Flux", re.compile(r"^(?:single_transformer_blocks|double_blocks|single_blocks)_\d")),
     ("Wan", re.compile(r"^blocks_\d+_(?:(?:self|cross)_attn_(?:q|k|v|o|k_img|v_img)|ffn_[02]|ffn_net_\w+)$")),
+    (
+        "Z-Image",
+        re.compile(
+            r"^(?:layers|(?:noise|context)_refiner)_\d+_(?:attention_(?:qkv|to_[qkv]|(?:to_)?out)|feed_forward_w\d)"
+        ),
+    ),
+    ("Anima", re.compile(r"^blocks_\d+_(?:mlp_layer[12]|adaln_modulation_\w+|(?:self|cross)_attn_\w+_proj)$")),
     ("LTX-2", re.compile(r"^transformer_blocks_\d+_(?:audio_|video_to_audio_)")),
 )
+FLUX2 = re.compile(r"^single_transformer_blocks_\d+_attn_to_(?:qkv_mlp_proj|out)$")
+FEED_FORWARD = re.compile(r"_(?:linear1|mlp_0|ff_net_0_proj|ff_context_net_0_proj|ff_linear_in|ff_context_linear_in)$")
+DOUBLE = re.compile(r"^double_blocks_(\d+)_(?:img|txt)_attn_")
+BLOCK = re.compile(r"^blocks_\d+_(?:self_attn_[qkvo]|cross_attn_[qo]|ffn_0)$")
 LTX = re.compile(r"^transformer_blocks_\d+_attn[12]_to_[qkv]$")
 LTX_WIDTHS = (2048, 4096)  # 2B; 13B
 
@@ -57,7 +68,27 @@ def base_of(tensors: dict[str, Tensor]) -> str | None:
     """The base of a LoRA (keys in kohya's form): "SD1.5", "SDXL", "SD3", "Wan", ...; None where nothing tells."""
     downs = {key.rpartition(".lora_down.")[0]: t for key, t in tensors.items() if key.endswith(".lora_down.weight")}
     widths = {plain(module): tensor.shape[1] for module, tensor in downs.items() if tensor.ndim > 1}
-    return of_transformer(widths) or of_unet(tensors, widths)
+    base = of_transformer(widths) or of_unet(tensors, widths)
+    return of_flux(tensors, widths) if base == "Flux" else of_wan(widths) if base == "Wan" else base
+
+
+def of_flux(tensors: dict[str, Tensor], widths: dict[str, int]) -> str | None:
+    """FLUX.2's gated feed-forwards are wider: 6 widths against 4, behind q, k and v in single blocks 9 against 7. The
+    attention of the first 8 double blocks, which is all that a FLUX.2 has, tells nothing."""
+    if any(map(FLUX2.match, widths)):
+        return "FLUX.2"
+    ups = {key.rpartition(".lora_up.")[0]: t.shape[0] for key, t in tensors.items() if key.endswith(".lora_up.weight")}
+    growth = {plain(module): out / widths[plain(module)] for module, out in ups.items() if plain(module) in widths}
+    if any(FEED_FORWARD.search(module) and times in (6, 9) for module, times in growth.items()):
+        return "FLUX.2"
+    blocks_apart = [int(match[1]) for match in map(DOUBLE.match, widths) if match]
+    return None if len(blocks_apart) == len(widths) and max(blocks_apart) < 8 else "Flux"
+
+
+def of_wan(widths: dict[str, int]) -> str | None:
+    """Wan 2.2 5B is 3072 wide, Wan's 14B 5120 and its 1.3B 1536; None for other widths."""
+    found = {width for module, width in widths.items() if BLOCK.match(module)}
+    return "Wan 2.2 5B" if 3072 in found else "Wan" if found <= {1536, 5120} else None
 
 
 def of_transformer(widths: dict[str, int]) -> str | None:

@@ -85,8 +85,8 @@ class Maker:
     batch: int = 16
     on_item: Callable[[int, int], None] = lambda done, total: None
 
-    def shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """[c, h, w] of a latent, from pixels."""
+    def shape(self, height: int, width: int) -> tuple[int, ...]:
+        """[c, h, w] of a latent, from pixels; [c, 1, h, w] for a model of videos."""
         return architectures.latent_shape(self.model, height, width)
 
 
@@ -181,7 +181,8 @@ def encode_pictures(spec: DataSpec, maker: Maker, targets: Tensor) -> Lazy:
             latent = maker.vae.encode(images.read_picture(spec.pictures, index, *targets[index].tolist()))
         maker.on_item(index + 1, len(targets))
         with torch.inference_mode(False):
-            return maker.model.model.process_latent_in(latent.float().cpu().clone())[0]
+            latent = architectures.with_frames(maker.model, latent.float().cpu().clone())
+            return maker.model.model.process_latent_in(latent)[0]
 
     key = f"{spec.digest()}-{fingerprints.of_network(maker.vae.first_stage_model)}"
     return cache.kept(maker.cache, key, len(targets), lambda chosen: [one(i) for i in chosen])
@@ -189,7 +190,7 @@ def encode_pictures(spec: DataSpec, maker: Maker, targets: Tensor) -> Lazy:
 
 def from_host(data: HostData, spec: DataSpec, maker: Maker, look: bool) -> Examples:
     """The host's latents and conditionings as they are; latents of several shapes are buckets by themselves."""
-    empty = conditioning.encode_text(maker.clip, "")
+    data, empty = data.fitted(maker.model), conditioning.encode_text(maker.clip, "")
     plain = maker.shape(spec.height, spec.width)
     groups = by_shape(data.latents) if data.latents and look else {plain: range(len(data))}
     shapes = {index: shape for shape, group in groups.items() for index in group}

@@ -1,19 +1,21 @@
 """The host's own LATENT and CONDITIONING lists as data: what its dataset nodes and its encoders give."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ...training.checks import require
 from ...training.data import Lazy
+from .. import architectures
 from ..architectures import ROWS
 from ..sockets import Model
 
 NODE = "FewStepDataFromHost"
 NUMBERS = {name: kind for row in ROWS for name, kind in row.numbers.items()}  # SDXL's sizes; what Flux is told
-KNOWN = ("pooled_output", *NUMBERS)  # what a cond may carry; None is as good as absent
+MASK = "attention_mask"  # of newer text encoders: 1 for each token that is no padding
+KNOWN = ("pooled_output", MASK, *NUMBERS)  # what a cond may carry; None is as good as absent
 REASONS = {
     "area": "covers a part of the picture",
     "mask": "covers a part of the picture",
@@ -26,13 +28,16 @@ REASONS = {
 
 @dataclass(frozen=True)
 class HostData:
-    """conds: (hidden [1, tokens, width], pooled [1, width] or None, numbers); latents: [c, h, w] in the VAE's scale.
+    """conds: (hidden [1, tokens, width], pooled [1, width] or None, numbers); latents: [c, h, w], or [c, frames, h, w]
+    of videos, in the VAE's scale.
 
-    One cond for all latents, or one for each; without latents a run is on the conds alone.
+    One cond for all latents, or one for each; without latents a run is on the conds alone. masked: a cond's mask hid
+    some of its tokens.
     """
 
     conds: tuple[tuple[Tensor, Tensor | None, dict[str, float]], ...]
     latents: tuple[Tensor, ...] | None
+    masked: bool = False
 
     def __len__(self) -> int:
         return len(self.latents or self.conds)
@@ -47,6 +52,27 @@ class HostData:
         for latent in self.latents or ():
             update(state, latent)
         return state.hexdigest()
+
+    def fitted(self, model: Model) -> "HostData":
+        """With one frame to each latent of a picture where the MODEL makes videos.
+
+        Raises ValueError for videos elsewhere, and for masked texts where the network is shown the mask.
+        """
+        require(
+            not (self.masked and architectures.of(model).heeds_mask),
+            f"{NODE}: a conditioning's {MASK} hides some of its tokens, which training would not. Encode one prompt at "
+            "a time, or use FewStep Dataset.",
+        )
+        if self.latents is None:
+            return self
+        dimensions = architectures.of(model).latents.dimensions
+        require(
+            all(latent.ndim <= 1 + dimensions for latent in self.latents),
+            f"{NODE}: a latent [c, frames, h, w] is a video's, and the model makes pictures [c, h, w]. Use its VAE.",
+        )
+        return replace(
+            self, latents=tuple(architectures.with_frames(model, latent[None])[0] for latent in self.latents)
+        )
 
     def latent(self, model: Model) -> Lazy:
         """The latents by index in the MODEL's scale, outside inference mode."""
@@ -78,7 +104,8 @@ def read(latents: list[dict] | None, conditioning: list[list]) -> HostData:
     )
     for row in rows or ():
         require(bool(torch.isfinite(row).all()), f"{NODE}: a latent holds NaN or infinity. Check the VAE and pictures.")
-    return HostData(conds, rows)
+    masks = [options[MASK] for entries in conditioning for _, options in entries if options.get(MASK) is not None]
+    return HostData(conds, rows, masked=any(not bool(mask.all()) for mask in masks))
 
 
 def conds_of(hidden: Tensor, options: dict) -> list[tuple]:
@@ -101,14 +128,15 @@ def rows_of(latent: dict) -> list[Tensor]:
         f"{NODE}: a latent carries an inpainting mask, which training would not heed. Remove it.",
     )
     require(
-        isinstance(samples, Tensor) and samples.ndim == 4,
-        f"{NODE}: a latent is no batch of pictures [b, c, h, w] but {list(samples.shape)}. Videos are not trained on.",
+        isinstance(samples, Tensor) and samples.ndim in (4, 5),
+        f"{NODE}: a latent is no batch of pictures [b, c, h, w] or videos [b, c, frames, h, w] but "
+        f"{list(samples.shape)}. Encode pictures with the model's VAE.",
     )
     return list(samples)
 
 
 def by_shape(latents: tuple[Tensor, ...]) -> dict[tuple[int, ...], list[int]]:
-    """Which latents have each shape [c, h, w], in the order they come."""
+    """Which latents have each shape, in the order they come."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, latent in enumerate(latents):
         groups.setdefault(tuple(latent.shape), []).append(index)

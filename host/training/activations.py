@@ -94,6 +94,8 @@ def kept(job: Job) -> tuple[Kept, list[int]]:
     with torch.inference_mode(False), torch.enable_grad(), model_copy.attention_by(attention):
         net = model_copy.to_trainable(on_meta(model.model.diffusion_model), KINDS[config.precision])
         net.dtype = KINDS[config.precision]
+        if net.dtype != torch.float32:
+            model_copy.keep_fp32_layer(net, model)
         if job.trains_lora:
             modules = dict(net.named_modules())
             own = job.training("student")
@@ -107,7 +109,9 @@ def kept(job: Job) -> tuple[Kept, list[int]]:
         base.manual_cast_dtype = None
         counts, widths = watched(net, architectures.network_of(model))
         with torch.autograd.graph.saved_tensors_hooks(counting(net, counts), lambda nothing: nothing):
-            base.apply_model(*arguments(job), transformer_options={}, **keywords(job))
+            cond = keywords(job)
+            told = architectures.told_length(model, cond)
+            base.apply_model(*arguments(job), transformer_options={}, **cond, **told)
     return counts, widths
 
 

@@ -84,9 +84,7 @@ def network(job: Job) -> None:
 
 def can_be_trained(model: Model) -> bool:
     """Whether the MODEL is of a family with a network of a known kind, over that family's latents."""
-    row = architectures.find(model)
-    known = row is not None and row.network is not None and architectures.has_the_rows_latents(model)
-    return known and bool(layers.lora_targets(model))
+    return architectures.is_trained(model) and bool(layers.lora_targets(model))
 
 
 def student(job: Job) -> None:

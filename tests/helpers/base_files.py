@@ -59,9 +59,20 @@ FILES = {
     "Flux": [
         peft("transformer.", WIDE),
         peft("transformer.", {"single_transformer_blocks.0.attn.to_q": (3072, 3072)}),
-        unet({"double_blocks.0.img_attn.qkv": (9216, 3072)}),
+        unet({"double_blocks.18.img_attn.qkv": (9216, 3072)}),
         peft("diffusion_model.", {"single_blocks.0.linear1": (21504, 3072)}),
     ],
+    "FLUX.2": [
+        unet({"double_blocks.0.img_attn.qkv": (9216, 3072), "single_blocks.0.linear1": (27648, 3072)}),
+        peft("diffusion_model.", {"double_blocks.4.img_mlp.0": (24576, 4096)}),
+        peft("transformer.", {"single_transformer_blocks.0.attn.to_qkv_mlp_proj": (27648, 3072)}),
+    ],
+    "Z-Image": [
+        unet({"layers.0.attention.qkv": (11520, 3840)}),
+        peft("diffusion_model.", {"layers.29.attention.to_q": (3840, 3840)}),
+    ],
+    "Wan 2.2 5B": [peft("diffusion_model.", {"blocks.0.self_attn.q": (3072, 3072)})],
+    "Anima": [unet({"blocks.0.self_attn.q_proj": (2048, 2048)}), unet({"blocks.27.mlp.layer1": (8192, 2048)})],
     "Wan": [
         peft("diffusion_model.", WAN),
         unet(WAN),
@@ -79,5 +90,7 @@ UNTOLD = [
     unet({"down_blocks.0.attentions.0.proj_in": (48, 48)}),
     unet({"conv_in": (320, 4, 3, 3)}),
     peft("", {"layers.0.attention.q": (8, 8)}),
+    unet({"double_blocks.0.img_attn.qkv": (9216, 3072)}),  # Flux or FLUX.2
+    unet({"blocks.0.self_attn.q": (64, 64)}),  # a Wan of no published width
     unet({**CUT, f"{block(2, 1280, 4)}.attn2.to_k": (1280, 2048)}),  # KOALA
 ]

@@ -66,6 +66,32 @@ CONFIGS = {
             "joint_attention_dim": 32, "axes_dims_rope": (8, 12, 12), "dtype": torch.float32,
         },
     ),
+    "Z-Image": (
+        "ZImage",
+        {
+            "image_model": "lumina2", "patch_size": 2, "in_channels": 16, "dim": 256, "cap_feat_dim": 32, "n_layers": 2,
+            "n_refiner_layers": 2, "n_heads": 8, "n_kv_heads": 8, "axes_dims": [8, 12, 12], "axes_lens": [512, 64, 64],
+            "rope_theta": 256.0, "ffn_dim_multiplier": 8 / 3, "qk_norm": True, "z_image_modulation": True,
+            "time_scale": 1000.0, "pad_tokens_multiple": 32, "dtype": torch.float32,
+        },
+    ),
+    "FLUX.2": (
+        "Flux2",
+        {
+            "image_model": "flux2", "in_channels": 128, "out_channels": 128, "vec_in_dim": None, "context_in_dim": 32,
+            "hidden_size": 64, "num_heads": 2, "mlp_ratio": 3.0, "depth": 2, "depth_single_blocks": 2,
+            "axes_dim": [8, 8, 8, 8], "theta": 2000, "patch_size": 1, "qkv_bias": False, "guidance_embed": False,
+            "txt_ids_dims": [3], "global_modulation": True, "mlp_silu_act": True, "ops_bias": False,
+            "default_ref_method": "index", "ref_index_scale": 10.0, "dtype": torch.float32,
+        },
+    ),
+    "Wan 2.2 5B": (
+        "WAN22_T2V",
+        {
+            "image_model": "wan2.1", "model_type": "t2v", "dim": 64, "ffn_dim": 128, "num_heads": 2, "num_layers": 2,
+            "text_dim": 32, "freq_dim": 32, "in_dim": 48, "out_dim": 48, "dtype": torch.float32,
+        },
+    ),
     "LTX-Video": (
         "LTXV",
         {

@@ -46,5 +46,5 @@ def test_without_an_exact_last_layer_bf16_loses_more_of_it(tiny, monkeypatch):
     from fewstep.host import model_copy
 
     kept = agreement(tiny, torch.bfloat16)
-    monkeypatch.setattr(model_copy, "finish_in_fp32", lambda *_: None)
+    monkeypatch.setattr(model_copy, "keep_fp32_layer", lambda *_: None)
     assert agreement(tiny, torch.bfloat16) < kept - 0.03

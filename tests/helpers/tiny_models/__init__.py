@@ -1,4 +1,5 @@
-"""A custom node pack without nodes, for the tests' host: it makes small models of SD2.x's and SDXL's layout known.
+"""A custom node pack for the tests' host: it makes small models of SD2.x's and SDXL's layout known, and writes small
+networks of newer families (networks.py).
 
 Their U-Nets with 32 channels. Their text comes from the tiny base's encoder, repeated to their widths.
 """
@@ -6,7 +7,8 @@ Their U-Nets with 32 channels. Their text comes from the tiny base's encoder, re
 import comfy.supported_models as supported
 from comfy.supported_models_base import ClipTarget
 
-NODE_CLASS_MAPPINGS = {}
+from . import networks
+
 SMALL = {"model_channels": 32, "use_linear_in_transformer": True, "use_temporal_attention": False}
 
 
@@ -48,3 +50,5 @@ class TinySDXL(TinyText, supported.SDXL):
 
 
 supported.models.extend([TinySD2, TinySDXL])
+NODE_CLASS_MAPPINGS = {"FewStepSmallNetwork": networks.SmallNetwork}
+networks.install()
