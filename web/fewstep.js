@@ -1,4 +1,4 @@
-// Opens a graph of the pack when the page's address asks for it: ?fewstep=text_to_image_4_steps
+// Opens a graph of the pack when the page's address asks for it: ?fewstep=01_text_to_image_4_steps
 // Lists model files anew when one of our nodes has written some, as the key R does.
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy
 import pytest
-from fewstep.tests.helpers.server_runs import API, QUICK, ROOT, SHORT, api, assert_is_a_picture, pictures, read
-from fewstep.tools.ui_format import STOCK_ONLY, api_files, inputs_of, is_forced, is_widget, nodes_for, to_ui, twin_of
+from fewstep.tests.helpers.server_runs import API, QUICK, ROOT, SHORT, api, assert_is_a_picture, name_of, pictures, read
+from fewstep.tools.ui_format import inputs_of, is_forced, is_widget, nodes_for, to_ui, twins
 
-TWINS = {twin_of(file): file for file in api_files() if file.stem not in STOCK_ONLY}
+TWINS = twins()
 
 
 SHORT["distil_chain"] |= {"node_11": QUICK, "node_20": QUICK}
@@ -57,8 +57,8 @@ def skip_without_packages(name: str, host) -> None:
 
 @pytest.mark.parametrize("file", API, ids=lambda file: file.stem)
 def test_every_api_workflow_makes_pictures(file, client, host):
-    skip_without_packages(file.stem, host)
-    workflow = api(file.stem, **SHORT.get(file.stem, {}))
+    skip_without_packages(name_of(file), host)
+    workflow = api(name_of(file), **SHORT.get(name_of(file), {}))
     trains_one = workflow.get("5", {}).get("class_type") == "FewStepDistill" and "9" in workflow
     made = pictures(client, reloaded(workflow) if trains_one else workflow)
     assert made and ("reloaded" in made) == trains_one
@@ -369,7 +369,7 @@ def test_the_shipped_controlnet_makes_four_steps_follow_the_edges(client):
 
 def test_the_stock_lora_loader_reads_our_file_as_ours_does(client):
     """LoraLoaderModelOnly with the same file gives the same picture."""
-    workflow = api("text_to_image_4_steps", node_5={"batch_size": 1})
+    workflow = sampled_with("fewstep-tiny-sd-lcm-lora.safetensors")
     (ours,) = pictures(client, workflow)["fewstep_4_steps"]
     inputs = {"model": ["1", 0], "lora_name": "fewstep-tiny-sd-lcm-lora.safetensors", "strength_model": 1.0}
     workflow["40"] = {"class_type": "LoraLoaderModelOnly", "inputs": inputs}
