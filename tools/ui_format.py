@@ -1,8 +1,8 @@
 """Turn a workflow of the API format into the format users open in the page (positions, sockets, positional widgets).
 
 Run it after changing workflows/api (`python run.py tool ui_format`): it starts the host, asks it for its nodes, and
-writes workflows/*.json. A test checks that both folders agree. A node's `_meta.note` becomes a Note above the graph;
-`layout.py` says where the nodes stand.
+writes workflows/*.json. A test checks that both folders agree. A node's `_meta.note` becomes a Note above the graph,
+its `_meta.app` names the widgets that the page's app mode shows; `layout.py` says where the nodes stand.
 """
 
 import json
@@ -187,7 +187,15 @@ def to_ui(workflow: dict, object_info: dict) -> dict:
     where, groups = layout.placed(workflow, order, heights)
     for node in nodes:
         node["pos"] = where[str(node["id"])]
-    return assembled(nodes, links, notes) | {"groups": groups}
+    return assembled(nodes, links, notes) | {"groups": groups, "extra": app_of(workflow)}
+
+
+def app_of(workflow: dict) -> dict:
+    """What opens the graph as an app: the widgets that nodes name in `_meta.app`, and every shown picture; else {}."""
+    named = {int(key): node.get("_meta", {}).get("app", []) for key, node in workflow.items()}
+    inputs = [[key, widget] for key, widgets in named.items() for widget in widgets]
+    outputs = [int(key) for key, node in workflow.items() if node["class_type"] in layout.ENDS]
+    return {"linearMode": True, "linearData": {"inputs": inputs, "outputs": outputs}} if inputs else {}
 
 
 def assembled(nodes: list[dict], links: list[list], notes: list[str]) -> dict:

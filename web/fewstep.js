@@ -18,6 +18,18 @@ app.registerExtension({
   },
 });
 
+// Today's page writes an input's `advanced` into the widget's options, where its new nodes look for it; its classic
+// nodes look at the widget itself, and fold what they find there behind Show Advanced of the node's menu.
+app.registerExtension({
+  name: "FewStep.advanced",
+  nodeCreated(node) {
+    if (!node.comfyClass?.startsWith("FewStep") || !node.hasAdvancedWidgets) return;
+    for (const widget of node.widgets ?? []) {
+      if (widget.options?.advanced) widget.advanced = true;
+    }
+  },
+});
+
 app.registerExtension({
   name: "FewStep.files",
   setup() {

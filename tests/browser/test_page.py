@@ -104,6 +104,30 @@ def test_the_nodes_are_chinese_in_a_chinese_page(page, newer):
     assert [name for name, title in kinds if not any("\u4e00" <= letter <= "\u9fff" for letter in title)] == []
 
 
+def test_classic_nodes_fold_their_advanced_inputs(page, newer):
+    """Folded they are not drawn; Show Advanced of the node's menu draws them."""
+    seen = page.evaluate("""() => { app.graph.clear(); const n = LiteGraph.createNode('FewStepDistill');
+      app.graph.add(n); const drawn = () => n.widgets.filter(w => n.isWidgetVisible(w)).length;
+      const folded = drawn(); n.toggleAdvanced(); return [folded, drawn(), n.widgets.length]; }""")
+    assert seen[0] < seen[1] == seen[2]
+
+
+def test_the_app_opens_as_one(page, newer):
+    """Only its prompt, steps, seed and picture; no canvas in sight."""
+    file = next(file for file in FILES if file.stem == "07_app")
+    page.evaluate("async (w) => { await app.loadGraphData(w, true, true, 'app') }", json.loads(file.read_text("utf-8")))
+    page.wait_for_timeout(2000)
+    page.screenshot(path=SHOTS / "app.png")
+    prompts = page.evaluate("[...document.querySelectorAll('textarea')].filter(t => t.offsetParent).map(t => t.value)")
+    kept = page.evaluate("app.graph.extra.linearData")
+    first = next(file for file in FILES if file.stem == "01_text_to_image_4_steps")
+    page.evaluate(
+        "async (w) => { await app.loadGraphData(w, true, true, 'graph') }", json.loads(first.read_text("utf-8"))
+    )
+    assert prompts == ["red apple, 3d style"]
+    assert len(kept["inputs"]) == 3 and len(kept["outputs"]) == 1
+
+
 def test_a_training_is_seen_on_its_node(page):
     """The curve beside labelled pictures, and the step, while it trains."""
     file = next(file for file in FILES if file.stem == "21_distil_lcm_lora")

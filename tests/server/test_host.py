@@ -183,6 +183,17 @@ def test_split_sigmas_in_the_host_equal_unsplit(client):
     assert abs(made - unsplit).max() <= 2 / 255
 
 
+def test_a_style_over_a_speed_lora_is_printed_blue_and_keeps_the_subject(client):
+    """Cyanotype at 0.8 over the few-step LoRA: the red apple turns blue, where the plain one is."""
+    made = pictures(client, api("style_and_speed_lora"))
+    styled, plain = numpy.array(made["fewstep_styled"]), numpy.array(made["fewstep_plain"])
+    ink_styled, ink_plain = (one.min(axis=3) < 0.75 for one in (styled, plain))
+    covered = (ink_styled & ink_plain).sum() / (ink_styled | ink_plain).sum()
+    assert styled[ink_styled][:, 2].mean() > styled[ink_styled][:, 0].mean() + 0.1
+    assert plain[ink_plain][:, 0].mean() > plain[ink_plain][:, 2].mean() + 0.1
+    assert covered > 0.7, covered
+
+
 def test_image_to_image_keeps_the_layout(client):
     made = pictures(client, api("image_to_image"))
     same = numpy.mean([abs(a - b).mean() for a, b in zip(made["fewstep_before"], made["fewstep_after"])])
@@ -340,7 +351,7 @@ def test_controlnet_reaches_the_few_step_sampler(control, client, host):
 
     checkpoint = ROOT / "assets" / "checkpoints" / "fewstep-tiny-sd.safetensors"
     tiny_controlnet.write(checkpoint, host.workdir / "models" / "controlnet" / "tiny.safetensors")
-    workflow = api("text_to_image_4_steps", node_5={"batch_size": 1})
+    workflow = sampled_with("fewstep-tiny-sd-lcm-lora.safetensors")  # from pure noise: the ControlNet is heard longest
     (plain,) = pictures(client, workflow)["fewstep_4_steps"]
     hint = {"width": 96, "height": 96, "batch_size": 1, "color": 0x30C060}
     workflow["30"] = {"class_type": "EmptyImage", "inputs": hint}
