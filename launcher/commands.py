@@ -13,7 +13,7 @@ from . import upstream
 from .folders import ROOT
 from .server import Host, HostError, failure, host
 
-OPENED = "text_to_image_4_steps"  # the graph that the page opens with
+OPENED = "01_text_to_image_4_steps"  # the graph that the page opens with
 
 
 def running(args: argparse.Namespace, **more) -> AbstractContextManager[Host]:

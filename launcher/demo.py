@@ -19,7 +19,7 @@ from .sheet import Heading, contact_sheet
 from .workflow import Workflow
 
 BASE_GRAPH = WORKFLOWS / "base_text_to_image.json"
-STUDENT_GRAPH = WORKFLOWS / "text_to_image_4_steps.json"
+STUDENT_GRAPH = WORKFLOWS / "01_text_to_image_4_steps.json"
 SAMPLERS = ("KSampler", "SamplerCustom")
 TINY = "fewstep-tiny-sd.safetensors"
 TINY_LORA = "fewstep-tiny-sd-lcm-lora.safetensors"

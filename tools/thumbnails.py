@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw, ImageOps
 
 from ..launcher import server
 from ..launcher.api import Client
+from . import family_workflows
+from .ui_format import twins
 
-ROOT = Path(__file__).resolve().parent.parent
-WORKFLOWS = ROOT / "workflows"
 SIDE, MOST, QUALITY = 320, 4, 82  # pixels; pictures of a thumbnail
 GROUND, NODE, HEAD, LINE = (24, 26, 30), (62, 66, 74), (98, 104, 116), (126, 150, 190)
 FINE, HEADER, RIM = 3, 30, 24  # drawn so many times larger; pixels of the page: a node's title, around the graph
@@ -66,8 +66,8 @@ def trains(workflow: dict) -> bool:
 
 
 def thumbnail(file: Path, client: Client) -> Image.Image:
-    api = WORKFLOWS / "api" / file.name
-    workflow = json.loads(api.read_text(encoding="utf-8")) if api.is_file() else None
+    api = twins()[file]
+    workflow = None if api.parent == family_workflows.FOLDER else json.loads(api.read_text(encoding="utf-8"))
     if workflow and not trains(workflow):
         pictures = client.pictures(client.submit(workflow, timeout=600))
         if pictures:
@@ -78,7 +78,7 @@ def thumbnail(file: Path, client: Client) -> Image.Image:
 def main() -> None:
     with server.host() as host:
         client = host.client()
-        for file in sorted(WORKFLOWS.glob("*.json")):
+        for file in twins():
             out, part = file.with_suffix(".jpg"), file.with_suffix(".part.jpg")
             thumbnail(file, client).save(part, quality=QUALITY, optimize=True)
             part.replace(out)

@@ -1,8 +1,8 @@
 """Turn a workflow of the API format into the format users open in the page (positions, sockets, positional widgets).
 
 Run it after changing workflows/api (`python run.py tool ui_format`): it starts the host, asks it for its nodes, and
-writes workflows/*.json. A test checks that both folders agree. A node's `_meta.note` becomes a Note above the graph;
-`layout.py` says where the nodes stand.
+writes workflows/*.json. A test checks that both folders agree. A node's `_meta.note` becomes a Note above the graph,
+its `_meta.app` names the widgets that the page's app mode shows; `layout.py` says where the nodes stand.
 """
 
 import json
@@ -15,6 +15,7 @@ from .family_workflows import MODELS
 
 ROOT = Path(__file__).resolve().parent.parent
 STOCK_ONLY = {"base_text_to_image"}  # for the demo; users have the host's own template
+FIRST_FAMILY = 41  # templates are numbered: 0x draw, 1x look closer, 2x train, 3x merge, from here published files
 NEWER_NODES = ROOT / "tests" / "newer_nodes.json"  # nodes the embedded host lacks, as a newer one describes them
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 HEIGHT_OF_ROW, ROWS_OF_TEXT, PICTURE = 26, 4, 300
@@ -26,10 +27,19 @@ def api_files() -> list[Path]:
     return [*sorted((ROOT / "workflows" / "api").glob("*.json")), *sorted(family_workflows.FOLDER.glob("*.json"))]
 
 
-def twin_of(file: Path) -> Path:
-    """The page's file of an API workflow."""
-    family = file.parent == family_workflows.FOLDER
-    return ROOT / "workflows" / (f"family_{file.name}" if family else file.name)
+def twin_of(file: Path) -> Path | None:
+    """The page's file of an API workflow: its name, after its number where a row has none; None: no template."""
+    if file.parent != family_workflows.FOLDER:
+        return None if file.stem in STOCK_ONLY else ROOT / "workflows" / file.name
+    if file.stem not in family_workflows.SHOWN:
+        return None
+    number = FIRST_FAMILY + family_workflows.SHOWN.index(file.stem)
+    return ROOT / "workflows" / f"{number}_family_{file.name}"
+
+
+def twins() -> dict[Path, Path]:
+    """{the page's file: its API workflow} of every template, in the order of their numbers."""
+    return dict(sorted((twin, file) for file in api_files() if (twin := twin_of(file))))
 
 
 def nodes_for(file: Path, object_info: dict) -> dict:
@@ -177,7 +187,15 @@ def to_ui(workflow: dict, object_info: dict) -> dict:
     where, groups = layout.placed(workflow, order, heights)
     for node in nodes:
         node["pos"] = where[str(node["id"])]
-    return assembled(nodes, links, notes) | {"groups": groups}
+    return assembled(nodes, links, notes) | {"groups": groups, "extra": app_of(workflow)}
+
+
+def app_of(workflow: dict) -> dict:
+    """What opens the graph as an app: the widgets that nodes name in `_meta.app`, and every shown picture; else {}."""
+    named = {int(key): node.get("_meta", {}).get("app", []) for key, node in workflow.items()}
+    inputs = [[key, widget] for key, widgets in named.items() for widget in widgets]
+    outputs = [int(key) for key, node in workflow.items() if node["class_type"] in layout.ENDS]
+    return {"linearMode": True, "linearData": {"inputs": inputs, "outputs": outputs}} if inputs else {}
 
 
 def assembled(nodes: list[dict], links: list[list], notes: list[str]) -> dict:
@@ -205,10 +223,9 @@ def main() -> None:
     """Write the twin of every API workflow that shows our nodes."""
     with server.host(workdir=tempfile.mkdtemp(prefix="fewstep-ui-")) as host:
         object_info = host.client().object_info()
-    for file in api_files():
-        if file.stem not in STOCK_ONLY:
-            twin = to_ui(json.loads(file.read_text(encoding="utf-8")), nodes_for(file, object_info))
-            twin_of(file).write_text(json.dumps(twin, indent=1) + "\n", encoding="utf-8")
+    for twin, file in twins().items():
+        made = to_ui(json.loads(file.read_text(encoding="utf-8")), nodes_for(file, object_info))
+        twin.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-// Opens a graph of the pack when the page's address asks for it: ?fewstep=text_to_image_4_steps
+// Opens a graph of the pack when the page's address asks for it: ?fewstep=01_text_to_image_4_steps
 // Lists model files anew when one of our nodes has written some, as the key R does.
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
@@ -15,6 +15,18 @@ app.registerExtension({
   setup() {
     // Pages put the graph of before back after this; ours comes last.
     setTimeout(openAsked, 1500);
+  },
+});
+
+// Today's page writes an input's `advanced` into the widget's options, where its new nodes look for it; its classic
+// nodes look at the widget itself, and fold what they find there behind Show Advanced of the node's menu.
+app.registerExtension({
+  name: "FewStep.advanced",
+  nodeCreated(node) {
+    if (!node.comfyClass?.startsWith("FewStep") || !node.hasAdvancedWidgets) return;
+    for (const widget of node.widgets ?? []) {
+      if (widget.options?.advanced) widget.advanced = true;
+    }
   },
 });
 

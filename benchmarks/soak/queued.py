@@ -18,7 +18,7 @@ import psutil
 from fewstep.launcher import server
 from fewstep.launcher.api import KEY, Client
 
-GRAPH = Path(__file__).resolve().parents[2] / "workflows" / "api" / "text_to_image_4_steps.json"
+GRAPH = Path(__file__).resolve().parents[2] / "workflows" / "api" / "01_text_to_image_4_steps.json"
 LORAS = (("lcm-lora", 2), ("dmd", 1), ("dmd2-4-steps", 2))  # (file, steps)
 PROMPTS = ("red apple, 3d style", "robot, flat style, on a blue background")
 SEEDS = (1, 2)

@@ -16,7 +16,7 @@ from fewstep.launcher.wording import bad_end
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("LCM", "cancelled", "TSCD", "refused", "LCM", "broken", "DMD", "cancelled", "LCM", "TSCD")
-WORKFLOWS = {"TSCD": "distil_tscd", "DMD": "distil_dmd"}  # the others are LCM's
+WORKFLOWS = {"TSCD": "23_distil_tscd", "DMD": "26_distil_dmd"}  # the others are LCM's
 SAID = {"cancelled": "was cancelled", "refused": "no layer of this model", "broken": "metrics.jsonl"}
 DATA = {"count": 2, "width": 64, "height": 64, "teacher_steps": 2}
 SHORT = {"steps": 2, "batch_size": 2, "rank": 4, "alpha": 4.0, "warmup": 0, "preview_prompts": "", "start_lora": "none"}
@@ -39,7 +39,7 @@ class Queued:
 
 
 def training(name: str, kind: str) -> Queued:
-    file = ROOT / "workflows" / "api" / f"{WORKFLOWS.get(kind, 'distil_lcm_lora')}.json"
+    file = ROOT / "workflows" / "api" / f"{WORKFLOWS.get(kind, '21_distil_lcm_lora')}.json"
     whole = json.loads(file.read_text(encoding="utf-8"))
     graph = {key: {"class_type": whole[key]["class_type"], "inputs": dict(whole[key]["inputs"])} for key in "12345"}
     graph["3"]["inputs"] |= DATA

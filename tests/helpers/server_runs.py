@@ -1,6 +1,7 @@
 """Workflows sent to a running server, and what comes back."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy
@@ -15,9 +16,15 @@ def read(file: Path) -> dict:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
+def name_of(file: Path) -> str:
+    """A workflow's name without its number among the templates."""
+    return re.sub(r"^\d\d_", "", file.stem)
+
+
 def api(name: str, **changes) -> dict:
-    """An API workflow with inputs replaced: api("distil", node_5={"steps": 2})."""
-    workflow = read(ROOT / "workflows" / "api" / f"{name}.json")
+    """An API workflow with inputs replaced, by its name without the number: api("distil_dmd", node_5={"steps": 2})."""
+    (file,) = (file for file in API if name_of(file) == name)
+    workflow = read(file)
     for key, inputs in changes.items():
         workflow[key.removeprefix("node_")]["inputs"].update(inputs)
     return workflow
@@ -41,7 +48,9 @@ def assert_is_a_picture(picture: numpy.ndarray) -> None:
 
 
 QUICK = {"steps": 4, "batch_size": 4, "preview_every": 2}
-SHORT = {file.stem: {"node_3": {"count": 16}, "node_5": QUICK} for file in API if file.stem.startswith("distil_")}
+SHORT = {
+    name_of(file): {"node_3": {"count": 16}, "node_5": QUICK} for file in API if name_of(file).startswith("distil_")
+}
 SHORT["swiftbrush_merge"] = {"node_3": {"count": 16}, "node_5": QUICK, "node_10": QUICK}
 
 

@@ -69,8 +69,10 @@ def test_a_strange_strength_and_a_model_that_says_nothing(client, file):
 
 def test_the_graphs_of_the_pack_are_served_by_name_and_nothing_else(host):
     url = f"{host.url}/fewstep/workflows/"
-    with urllib.request.urlopen(url + "text_to_image_4_steps") as answer:
-        assert json.load(answer) == json.loads((ROOT / "workflows" / "text_to_image_4_steps.json").read_text("utf-8"))
+    with urllib.request.urlopen(url + "01_text_to_image_4_steps") as answer:
+        assert json.load(answer) == json.loads(
+            (ROOT / "workflows" / "01_text_to_image_4_steps.json").read_text("utf-8")
+        )
     for name in ("nothing", "..%2Fpyproject.toml", "api%2Finpaint"):
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(url + name)

@@ -16,7 +16,7 @@ from fewstep.tests.helpers.server_runs import ROOT
 from fewstep.tests.helpers.server_runs import api as workflow
 from PIL import Image
 
-FILE = ROOT / "workflows" / "api" / "text_to_image_4_steps.json"
+FILE = ROOT / "workflows" / "api" / "01_text_to_image_4_steps.json"
 
 
 def command(tmp_path, ports, *words) -> int:
@@ -32,7 +32,7 @@ def remembered(client) -> int:
 
 def test_one_run_saves_the_hosts_own_file(tmp_path, host, capsys):
     assert command(tmp_path, [host.port], "--set", "EmptyLatentImage.batch_size=2") == 0
-    files = sorted(tmp_path.glob("text_to_image_4_steps-*.png"))
+    files = sorted(tmp_path.glob("01_text_to_image_4_steps-*.png"))
     assert len(files) == 2 and all(Image.open(file).size == (96, 96) for file in files)
     assert "prompt" in Image.open(files[0]).info  # the graph is in the file: it is not drawn anew
     assert f"Saved {files[0]}" in capsys.readouterr().out
@@ -88,7 +88,7 @@ def dying(proxy, results) -> None:
 def test_a_csv_is_shared_with_a_host_that_dies(tmp_path, host, client):
     """The second host is the first seen through a proxy, which dies on the way."""
     lines = [f'"red apple, 3d style",{seed},{1 + seed % 4}' for seed in range(8)]
-    table, results = tmp_path / "values.csv", tmp_path / "out" / "text_to_image_4_steps-values.results.jsonl"
+    table, results = tmp_path / "values.csv", tmp_path / "out" / "01_text_to_image_4_steps-values.results.jsonl"
     table.write_text("\n".join(["3.text,SamplerCustom.noise_seed,FewStepLoadLora.steps", *lines]))
     before = remembered(client)
     with cutting_proxy(host.port) as proxy:
@@ -154,4 +154,4 @@ def test_the_command_line_itself(tmp_path, host):
     words += ["--out", str(tmp_path), "--python", sys.executable, "--set", "EmptyLatentImage.batch_size=1"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "text_to_image_4_steps-1.png").is_file()
+    assert (tmp_path / "01_text_to_image_4_steps-1.png").is_file()

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy
 import pytest
-from fewstep.tests.helpers.server_runs import API, QUICK, ROOT, SHORT, api, assert_is_a_picture, pictures, read
-from fewstep.tools.ui_format import STOCK_ONLY, api_files, inputs_of, is_forced, is_widget, nodes_for, to_ui, twin_of
+from fewstep.tests.helpers.server_runs import API, QUICK, ROOT, SHORT, api, assert_is_a_picture, name_of, pictures, read
+from fewstep.tools.ui_format import inputs_of, is_forced, is_widget, nodes_for, to_ui, twins
 
-TWINS = {twin_of(file): file for file in api_files() if file.stem not in STOCK_ONLY}
+TWINS = twins()
 
 
 SHORT["distil_chain"] |= {"node_11": QUICK, "node_20": QUICK}
@@ -57,8 +57,8 @@ def skip_without_packages(name: str, host) -> None:
 
 @pytest.mark.parametrize("file", API, ids=lambda file: file.stem)
 def test_every_api_workflow_makes_pictures(file, client, host):
-    skip_without_packages(file.stem, host)
-    workflow = api(file.stem, **SHORT.get(file.stem, {}))
+    skip_without_packages(name_of(file), host)
+    workflow = api(name_of(file), **SHORT.get(name_of(file), {}))
     trains_one = workflow.get("5", {}).get("class_type") == "FewStepDistill" and "9" in workflow
     made = pictures(client, reloaded(workflow) if trains_one else workflow)
     assert made and ("reloaded" in made) == trains_one
@@ -181,6 +181,17 @@ def test_split_sigmas_in_the_host_equal_unsplit(client):
     split["7"]["inputs"]["samples"] = ["22", 0]
     (made,) = pictures(client, split)["fewstep_4_steps"]
     assert abs(made - unsplit).max() <= 2 / 255
+
+
+def test_a_style_over_a_speed_lora_is_printed_blue_and_keeps_the_subject(client):
+    """Cyanotype at 0.8 over the few-step LoRA: the red apple turns blue, where the plain one is."""
+    made = pictures(client, api("style_and_speed_lora"))
+    styled, plain = numpy.array(made["fewstep_styled"]), numpy.array(made["fewstep_plain"])
+    ink_styled, ink_plain = (one.min(axis=3) < 0.75 for one in (styled, plain))
+    covered = (ink_styled & ink_plain).sum() / (ink_styled | ink_plain).sum()
+    assert styled[ink_styled][:, 2].mean() > styled[ink_styled][:, 0].mean() + 0.1
+    assert plain[ink_plain][:, 0].mean() > plain[ink_plain][:, 2].mean() + 0.1
+    assert covered > 0.7, covered
 
 
 def test_image_to_image_keeps_the_layout(client):
@@ -340,7 +351,7 @@ def test_controlnet_reaches_the_few_step_sampler(control, client, host):
 
     checkpoint = ROOT / "assets" / "checkpoints" / "fewstep-tiny-sd.safetensors"
     tiny_controlnet.write(checkpoint, host.workdir / "models" / "controlnet" / "tiny.safetensors")
-    workflow = api("text_to_image_4_steps", node_5={"batch_size": 1})
+    workflow = sampled_with("fewstep-tiny-sd-lcm-lora.safetensors")  # from pure noise: the ControlNet is heard longest
     (plain,) = pictures(client, workflow)["fewstep_4_steps"]
     hint = {"width": 96, "height": 96, "batch_size": 1, "color": 0x30C060}
     workflow["30"] = {"class_type": "EmptyImage", "inputs": hint}
@@ -369,7 +380,7 @@ def test_the_shipped_controlnet_makes_four_steps_follow_the_edges(client):
 
 def test_the_stock_lora_loader_reads_our_file_as_ours_does(client):
     """LoraLoaderModelOnly with the same file gives the same picture."""
-    workflow = api("text_to_image_4_steps", node_5={"batch_size": 1})
+    workflow = sampled_with("fewstep-tiny-sd-lcm-lora.safetensors")
     (ours,) = pictures(client, workflow)["fewstep_4_steps"]
     inputs = {"model": ["1", 0], "lora_name": "fewstep-tiny-sd-lcm-lora.safetensors", "strength_model": 1.0}
     workflow["40"] = {"class_type": "LoraLoaderModelOnly", "inputs": inputs}

@@ -41,7 +41,7 @@ def test_our_names_come_after_the_hosts_once(listed, client):
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_the_stock_ksampler_draws_with_our_names(sampler, listed):
-    workflow = json.loads((ROOT / "workflows" / "api" / "text_to_image_4_steps.json").read_text(encoding="utf-8"))
+    workflow = json.loads((ROOT / "workflows" / "api" / "01_text_to_image_4_steps.json").read_text(encoding="utf-8"))
     schedulers = lists(listed)[1]
     scheduler = "fewstep_lcm" if "fewstep_lcm" in schedulers else "sgm_uniform"
     old = workflow["6"]["inputs"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fewstep.tools import family_workflows, layout
+from fewstep.tools.ui_format import twins
 
 FILES = sorted((Path(__file__).resolve().parents[2] / "workflows").glob("*.json"))
 TITLE = layout.ROOM_FOR_TITLE
@@ -32,6 +33,17 @@ def around(group: dict) -> tuple[int, int, int, int]:
 
 def inside(a: tuple, b: tuple) -> bool:
     return b[0] <= a[0] and b[1] <= a[1] and a[2] <= b[2] and a[3] <= b[3]
+
+
+def test_the_templates_are_numbered_from_drawing_to_published_files():
+    """Pages list them as the host does, or by name: two digits put them in order either way, each number once."""
+    names = [file.stem for file in FILES]
+    assert names == [file.stem for file in twins()]
+    assert all(name[:2].isdigit() and name[2] == "_" for name in names) and names[0] == "01_text_to_image_4_steps"
+    assert len({name[:2] for name in names}) == len({name[3:] for name in names}) == len(names)
+    kinds = {"distil": "2", "interpolate": "3", "family": "45"}
+    assert all(name[0] in kinds.get(name[3:].split("_")[0], "0123") for name in names)
+    assert sum("_family_" in name for name in names) == len(family_workflows.SHOWN) < len(family_workflows.ROWS)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -67,7 +79,7 @@ def test_the_workflow_opens_without_a_file_of_the_users(file):
 
 
 def test_the_stages_of_a_training_are_told_apart():
-    workflow = read(FILES[0].parent / "api" / "distil_chain.json")
+    workflow = read(FILES[0].parent / "api" / "29_distil_chain.json")
     found = {node["class_type"]: layout.stage(workflow, key) for key, node in workflow.items()}
     assert found["CheckpointLoaderSimple"] == found["FewStepDataset"] == "Load"
     assert found["FewStepMethodFeedback"] == found["FewStepRewardLiT"] == "Method"
@@ -85,4 +97,6 @@ def test_a_missing_file_can_be_fetched_where_the_official_templates_say_whence()
                 assert model["name"] in node["widgets_values"]
                 assert model["url"] in text, f"{model['url']} is in no official template"
                 offered[model["name"]] = model
-    assert offered == family_workflows.MODELS and len(offered) >= 10
+    shown = [file.name for row in family_workflows.ROWS if row.shown for file in (*row.files, *row.base)]
+    assert offered == {name: model for name, model in family_workflows.MODELS.items() if name in shown}
+    assert len(offered) >= 10

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from fewstep.launcher import cli
+from fewstep.tools.ui_format import twin_of
 from fewstep.weights.workflows import check, report, runs, values
 from fewstep.weights.workflows.graph import Node, from_data, read
 
@@ -197,8 +198,8 @@ def test_a_part_that_is_bypassed_whole_is_read_as_if_it_were_on():
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
 def test_our_own_workflows_fit_in_both_formats(file):
-    twin = ROOT / "workflows" / f"{file.stem}.json"
-    for one in (file, *([twin] if twin.is_file() else [])):
+    twin = twin_of(file)
+    for one in (file, *([twin] if twin else [])):
         assert not check.check(read(one.read_text(encoding="utf-8"))), one
 
 

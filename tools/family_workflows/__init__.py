@@ -5,7 +5,7 @@ workflows/api/families/*.json are current.
 """
 
 from .graphs import Row
-from .rows import MODELS, ROWS, UPSTREAM
+from .rows import MODELS, ROWS, SHOWN, UPSTREAM
 from .writing import FOLDER, text_of, workflow, write
 
-__all__ = ["FOLDER", "MODELS", "ROWS", "UPSTREAM", "Row", "text_of", "workflow", "write"]
+__all__ = ["FOLDER", "MODELS", "ROWS", "SHOWN", "UPSTREAM", "Row", "text_of", "workflow", "write"]

@@ -51,6 +51,7 @@ class Row:
     strength: float = 1.0
     size: int = 1024
     upstream: bool = False  # its base needs nodes or text encoders that the embedded host does not have
+    shown: bool = True  # among the page's templates; False: wired as one that is, and only its file is another
 
     @property
     def file(self) -> File:

@@ -49,19 +49,19 @@ WAN_PARTS = (
 )
 
 
-def sdxl_lora(name: str, file: str, page: str, steps: int = 4, hint: str = "") -> Row:
-    return Row(f"sdxl_{name}", (lora(file, page, hint),), SDXL, checkpoint_and_lora, steps)
+def sdxl_lora(name: str, file: str, page: str, steps: int = 4, hint: str = "", shown: bool = True) -> Row:
+    return Row(f"sdxl_{name}", (lora(file, page, hint),), SDXL, checkpoint_and_lora, steps, shown=shown)
 
 
-def sd15_lora(name: str, file: str, page: str, steps: int = 4, hint: str = "") -> Row:
-    return Row(f"sd15_{name}", (lora(file, page, hint),), SD15, checkpoint_and_lora, steps, size=512)
+def sd15_lora(name: str, file: str, page: str, steps: int = 4, hint: str = "", shown: bool = True) -> Row:
+    return Row(f"sd15_{name}", (lora(file, page, hint),), SD15, checkpoint_and_lora, steps, size=512, shown=shown)
 
 
 ROWS = (
     sdxl_lora("lcm_lora", "lcm-lora-sdxl.safetensors", "latent-consistency/lcm-lora-sdxl", hint=RENAME),
     sdxl_lora("hyper_unified", "Hyper-SDXL-1step-lora.safetensors", HYPER),
-    sdxl_lora("hyper_n_steps", "Hyper-SDXL-4steps-lora.safetensors", HYPER),
-    sdxl_lora("hyper_guidance", "Hyper-SDXL-8steps-CFG-lora.safetensors", HYPER, 8),
+    sdxl_lora("hyper_n_steps", "Hyper-SDXL-4steps-lora.safetensors", HYPER, shown=False),
+    sdxl_lora("hyper_guidance", "Hyper-SDXL-8steps-CFG-lora.safetensors", HYPER, 8, shown=False),
     sdxl_lora("lightning_lora", "sdxl_lightning_4step_lora.safetensors", LIGHTNING),
     sdxl_lora("pcm_lora", "pcm_sdxl_smallcfg_4step_converted.safetensors", "wangfuyun/PCM_Weights", hint="folder sdxl"),
     sdxl_lora("dmd2_lora", "dmd2_sdxl_4step_lora_fp16.safetensors", DMD2),
@@ -71,9 +71,23 @@ ROWS = (
         (),
         whole_model,
         1,
+        shown=False,
     ),
-    Row("sdxl_lightning_model", (checkpoint("sdxl_lightning_4step.safetensors", LIGHTNING),), (), whole_model),
-    Row("sdxl_dmd2_1_step_unet", (unet("dmd2_sdxl_1step_unet_fp16.safetensors", DMD2, PICKLE),), SDXL, whole_model, 1),
+    Row(
+        "sdxl_lightning_model",
+        (checkpoint("sdxl_lightning_4step.safetensors", LIGHTNING),),
+        (),
+        whole_model,
+        shown=False,
+    ),
+    Row(
+        "sdxl_dmd2_1_step_unet",
+        (unet("dmd2_sdxl_1step_unet_fp16.safetensors", DMD2, PICKLE),),
+        SDXL,
+        whole_model,
+        1,
+        shown=False,
+    ),
     Row(
         "sdxl_lcm_unet",
         (
@@ -95,8 +109,8 @@ ROWS = (
         size=512,
     ),
     sd15_lora("lcm_lora", "lcm-lora-sdv1-5.safetensors", "latent-consistency/lcm-lora-sdv1-5", hint=RENAME),
-    sd15_lora("hyper_unified", "Hyper-SD15-1step-lora.safetensors", HYPER),
-    sd15_lora("hyper_n_steps", "Hyper-SD15-4steps-lora.safetensors", HYPER),
+    sd15_lora("hyper_unified", "Hyper-SD15-1step-lora.safetensors", HYPER, shown=False),
+    sd15_lora("hyper_n_steps", "Hyper-SD15-4steps-lora.safetensors", HYPER, shown=False),
     Row("sd3_hyper_lora", (lora("Hyper-SD3-4steps-CFG-lora.safetensors", HYPER),), SD3, sd3_and_lora, 4, 0.125),
     Row(
         "flux_hyper_lora",
@@ -125,5 +139,6 @@ ROWS = (
         upstream=True,
     ),
 )
+SHOWN = [row.name for row in ROWS if row.shown]
 UPSTREAM = {row.name for row in ROWS if row.upstream}
 MODELS = {file.name: file.model for row in ROWS for file in (*row.files, *row.base) if file.path}
