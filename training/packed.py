@@ -24,7 +24,7 @@ class Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.layer.transposed(gradient, ctx.layer.unpack(gradient.dtype), ctx.shape), None
+        return ctx.layer.adjoint(gradient, ctx.layer.unpack(gradient.dtype), ctx.shape), None
 
 
 def precision_of(x: Tensor) -> torch.dtype:
@@ -54,7 +54,7 @@ class PackedLinear(Packed, nn.Linear):
     def product(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.linear(x.to(weight.dtype), weight, self.bias_for(weight))
 
-    def transposed(self, gradient: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
+    def adjoint(self, gradient: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
         return (gradient @ weight).view(shape)
 
 
@@ -64,7 +64,7 @@ class PackedConv2d(Packed, nn.Conv2d):
     def product(self, x: Tensor, weight: Tensor) -> Tensor:
         return self._conv_forward(x.to(weight.dtype), weight, self.bias_for(weight))
 
-    def transposed(self, gradient: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
+    def adjoint(self, gradient: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
         return nn.grad.conv2d_input(shape, weight, gradient, self.stride, self.padding, self.dilation, self.groups)
 
 
