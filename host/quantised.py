@@ -88,18 +88,16 @@ def as_packed(layer: nn.Module, dtype: torch.dtype) -> PackedLinear | PackedConv
     return made
 
 
-def copied(net: nn.Module, size: int) -> tuple[int, int]:
-    """(bytes of a training copy of a network, of the largest weight while it is unpacked and scaled).
+def copied(net: nn.Module, size: int) -> tuple[int, int, int]:
+    """Bytes of (a training copy of a network, what of them it shares with the network, its largest weight unpacked).
 
-    size: bytes of a number in the run's precision.
+    size: bytes of a number in the run's precision. An unpacked weight is there twice while it is scaled.
     """
-    total = sum(nbytes(p) if stays_packed(part) else prod(p.shape) * size for part in net.modules() for p in own(part))
-    largest = max((prod(part.weight.shape) for part in net.modules() if stays_packed(part)), default=0)
-    return total, 2 * largest * size
-
-
-def own(part: nn.Module) -> list[nn.Parameter]:
-    return list(part.parameters(recurse=False))
+    parts = list(net.modules())
+    packed = [part.weight for part in parts if stays_packed(part)]
+    shared_bytes, known = sum(map(nbytes, packed)), {id(weight) for weight in packed}
+    others = sum(prod(p.shape) for p in net.parameters() if id(p) not in known)
+    return shared_bytes + others * size, shared_bytes, 2 * size * max((prod(w.shape) for w in packed), default=0)
 
 
 def unpacker(layer: nn.Module) -> Unpack:

@@ -64,7 +64,7 @@ def of(job: Job) -> Need:
         log.warning("%s: this model's activations cannot be measured beforehand (%s).", NODE, error)
         stored, widths, working, note = 0, [], 0, "; activations unknown"
     own = sum(quantised.nbytes(p) for p in net.parameters())
-    copy, unpacked = quantised.copied(net, SIZE[config.precision])
+    copy, shared, unpacked = quantised.copied(net, SIZE[config.precision])
     halved = not job.trains_lora and config.precision != "fp32"
     cast = copy if halved else 0  # autocast keeps a whole student's weights in half precision for the way back
     numbers = weights_of_roles(job, widths)
@@ -83,7 +83,7 @@ def of(job: Job) -> Need:
     free_disk = shutil.disk_usage(existing(job.folder.path)).free
     states = (config.keep_last + 1) * kept_weights
     host = 0 if job.model.load_device.type == "cpu" else own  # the wired model itself, loaded to be copied
-    return Need(parts, host + max(own, copy), states, free_memory(job.model), free_disk, note)
+    return Need(parts, host + max(own, copy) - shared, states, free_memory(job.model), free_disk, note)
 
 
 def weights_of_roles(job: Job, widths: list[int]) -> dict[str, int]:
