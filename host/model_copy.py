@@ -1,7 +1,7 @@
 """From the host's MODEL to a network that can be trained, and back to a LoRA the host can load.
 
 The training copy is the MODEL as wired: LoRA and object patches baked in, every parameter and buffer cloned outside
-inference mode. The MODEL itself is never touched.
+inference mode; a quantised weight is not copied but shared, as it is stored. The MODEL itself is never touched.
 """
 
 import copy
@@ -16,11 +16,11 @@ from comfy import model_management
 from torch import Tensor, nn
 
 from ..samplers.schedule import flow_sigma, is_flow
-from . import architectures, network_copy
+from ..training.packed import Packed
+from . import architectures, network_copy, quantised
 from .sockets import Model
 
 ATTENTION = ("optimized_attention", "optimized_attention_masked")
-QUANTISED = ("float8", "int8", "uint8", "float4", "int4")
 
 
 def call_supported(function: Callable, *args, **options):
@@ -29,31 +29,41 @@ def call_supported(function: Callable, *args, **options):
     return function(*args, **{name: value for name, value in options.items() if name in known})
 
 
-def to_trainable(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Deep copy with every parameter and buffer an ordinary tensor (loaded weights are inference tensors)."""
-    clone = network_copy.copied(module)
+def to_trainable(module: nn.Module, dtype: torch.dtype, device: torch.device | None = None) -> nn.Module:
+    """Deep copy with every parameter and buffer an ordinary tensor (loaded weights are inference tensors), but for the
+    quantised weights of Linears and convolutions: they are the original's own, unpacked where they are used."""
+    packed = [part.weight for part in module.modules() if quantised.stays_packed(part)]
+    clone = network_copy.copied(module, {id(weight): quantised.shared(weight) for weight in packed})
     for part in clone.modules():
-        for name, parameter in part._parameters.items():
-            if parameter is not None:
-                kind = dtype if parameter.is_floating_point() else parameter.dtype
-                part._parameters[name] = nn.Parameter(parameter.detach().clone().to(kind), requires_grad=False)
+        if not quantised.stays_packed(part):
+            take_values(part, dtype)
         for name, buffer in part._buffers.items():
             if buffer is not None:
                 part._buffers[name] = buffer.detach().clone()
         if isinstance(part, nn.LayerNorm):  # some hosts add to the block's input in place (`x += n`)
             part.register_forward_pre_hook(lambda _, inputs: (inputs[0].clone(), *inputs[1:]))
+    clone = clone if device is None else clone.to(device)
+    quantised.replace(clone, dtype)
     return clone
 
 
+def take_values(part: nn.Module, dtype: torch.dtype) -> None:
+    """A layer's own parameters as ordinary tensors in that dtype, quantised ones too."""
+    for name, parameter in part._parameters.items():
+        if parameter is not None:
+            numbers = parameter.is_floating_point() or quantised.is_packed(parameter)
+            found = quantised.unpacked(part, parameter, dtype if numbers else parameter.dtype)
+            part._parameters[name] = nn.Parameter(found.detach().clone(), requires_grad=False)
+
+
 def refuse_quantised(net: nn.Module, node: str) -> None:
-    """Quantised weights cannot be copied into trainable ones. Later hosts' say the dtype that they are read as."""
-    for name, parameter in net.named_parameters():
-        kind = str(getattr(parameter, "storage_dtype", parameter.dtype)).removeprefix("torch.")
-        if kind.startswith(QUANTISED):
-            raise ValueError(
-                f"{node}: the model's weights are {kind} ({name}), which cannot be trained on. "
-                "Load the fp16, bf16 or fp32 checkpoint."
-            )
+    """Every weight of a network is trained: none may be quantised."""
+    found = quantised.first_of(net)
+    if found:
+        raise ValueError(
+            f"{node}: train full changes every weight, and the model's are quantised: {found[1]} ({found[0]}). Set "
+            "train to lora, which leaves them as they are, or load the fp16, bf16 or fp32 checkpoint."
+        )
 
 
 def unstreamed(model: Model, node: str) -> Model:
@@ -71,12 +81,11 @@ class TrainingCopy:
 
     def __init__(self, model: Model, dtype: torch.dtype = torch.float32, node: str = "FewStep"):
         """model: the host's MODEL, left as it is; dtype: of weights and forward pass."""
-        refuse_quantised(model.model.diffusion_model, node)
         patched = unstreamed(model, node)
         with torch.inference_mode():  # as the host itself does: weights that move outside it cannot be read again
             call_supported(model_management.load_models_gpu, [patched], force_patch_weights=True, force_full_load=True)
         with torch.inference_mode(False), torch.no_grad():
-            self.net = to_trainable(patched.model.diffusion_model, dtype).to(patched.load_device).eval()
+            self.net = to_trainable(patched.model.diffusion_model, dtype, patched.load_device).eval()
             self.net.dtype = dtype
             if dtype != torch.float32:
                 keep_fp32_layer(self.net, model)
@@ -137,7 +146,10 @@ def keep_fp32_layer(net: nn.Module, model: Model) -> None:
     if row is None or row.network is None or not row.network.fp32_layer:
         return
     last = net.get_submodule(row.network.fp32_layer)
-    run = last.float().forward
+    for part in last.modules():
+        if not isinstance(part, Packed):  # which unpacks to the dtype of what comes in
+            take_values(part, torch.float32)
+    run = last.forward
 
     def in_fp32(hidden: Tensor) -> Tensor:
         if hidden.is_meta:  # has no autocast

@@ -8,7 +8,8 @@ those of W x, a backward pass counted as two more of the same:
 | (W + s B A) x | r i o            | 3 r i o + n i o   | i o                        |
 
 Few positions on wide layers favour the first form (SDXL's inner blocks), many the second. The results differ by
-rounding, in fp32 by some 1e-6. In half precision s B A would be lost in W's rounding: there it is always the first.
+rounding, in fp32 by some 1e-6. In half precision s B A would be lost in W's rounding: there it is always the first, as
+where W is quantised (packed.py), which autograd would keep unpacked.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .packed import Packed
+
 EXACT = (torch.float32, torch.float64)
 
 
@@ -25,7 +28,7 @@ def one_product(layer: nn.Module, x: Tensor, rank: int) -> bool:
     """Whether the merged weight is less work for this input, and keeps no more memory for the backward pass."""
     weight = layer.weight
     plain = isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1)
-    if not plain or weight.dtype not in EXACT or x.dtype != weight.dtype:
+    if isinstance(layer, Packed) or not plain or weight.dtype not in EXACT or x.dtype != weight.dtype:
         return False
     o, i = weight.shape[0], prod(weight.shape[1:])
     n = x.numel() // weight.shape[1] // prod(getattr(layer, "stride", (1,)))

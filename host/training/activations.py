@@ -68,9 +68,11 @@ def attention(q, k, v, heads, *_, skip_reshape=False, skip_output_reshape=False,
     return out
 
 
-def add_lora(module: nn.Module, rank: int) -> None:
-    """A LoRA on a module without memory, as it runs in training: two products beside it, or one in its place."""
-    kind = module.weight.dtype
+def add_lora(module: nn.Module, rank: int, kind: torch.dtype) -> None:
+    """A LoRA on a module without memory, as it runs in training: two products beside it, or one in its place.
+
+    kind: the precision of the run, which is not that of a packed weight.
+    """
     shape = module.weight.shape
     down = nn.Parameter(torch.empty(rank, *shape[1:], dtype=kind, device=META))
     up = nn.Parameter(torch.empty(shape[0], rank, *([1] * (len(shape) - 2)), dtype=kind, device=META))
@@ -100,7 +102,7 @@ def kept(job: Job) -> tuple[Kept, list[int]]:
             modules = dict(net.named_modules())
             own = job.training("student")
             for name in layers.chosen(model, own.layers):
-                add_lora(modules[name], own.rank)
+                add_lora(modules[name], own.rank, KINDS[config.precision])
         else:
             net.requires_grad_(True)
         base = copy.copy(model.model)

@@ -65,7 +65,7 @@ def sockets(job: Job) -> None:
 
 
 def network(job: Job) -> None:
-    """Refuse a MODEL of no family that can be trained, quantised weights, and layers or an optimizer that are not."""
+    """Refuse a MODEL of no family that can be trained, and layers or an optimizer that are not."""
     require(
         can_be_trained(job.model),
         f"{NODE}: the model is none of the kinds it can train: {', '.join(architectures.trained())}. Load one of "
@@ -76,7 +76,8 @@ def network(job: Job) -> None:
         not any(side % pixels for side in (spec.width, spec.height, spec.buckets)),
         f"{NODE}: the data's sides are {spec.width} and {spec.height} pixels. {base} wants multiples of {pixels}.",
     )
-    model_copy.refuse_quantised(job.model.model.diffusion_model, NODE)
+    if not job.trains_lora:
+        model_copy.refuse_quantised(job.model.model.diffusion_model, NODE)
     for role in job.roles:
         layers.chosen(job.model, job.training(role).layers)
     optimizers.check(job.config.optimizer)

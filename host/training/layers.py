@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ...training.checks import require
 from ...weights import keys
-from .. import architectures
+from .. import architectures, quantised
 from ..architectures import Blocks, Network
 from ..sockets import Model
 
@@ -52,7 +52,7 @@ def lora_targets(model: Model) -> list[str]:
     return [
         name
         for name, module in model.model.diffusion_model.named_modules()
-        if isinstance(module, nn.Linear | nn.Conv2d) and name in names and not names[name].startswith(outside)
+        if quantised.is_layer(module) and name in names and not names[name].startswith(outside)
     ]
 
 

@@ -7,6 +7,7 @@ out: the networks of rewards and their VAE, the allocator's gaps, cuDNN's worksp
 import logging
 import shutil
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 from comfy import model_management
@@ -14,6 +15,7 @@ from torch import nn
 
 from ...training.adversarial import ANGLES, Discriminator
 from ...training.roles import DISCRIMINATOR
+from .. import quantised
 from ..sockets import Model
 from . import activations, layers
 from .job import NODE, Job
@@ -61,8 +63,8 @@ def of(job: Job) -> Need:
     except (RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError, KeyError) as error:
         log.warning("%s: this model's activations cannot be measured beforehand (%s).", NODE, error)
         stored, widths, working, note = 0, [], 0, "; activations unknown"
-    own = sum(p.numel() * p.element_size() for p in net.parameters())
-    copy = sum(p.numel() for p in net.parameters()) * SIZE[config.precision]
+    own = sum(quantised.nbytes(p) for p in net.parameters())
+    copy, shared, unpacked = quantised.copied(net, SIZE[config.precision])
     halved = not job.trains_lora and config.precision != "fp32"
     cast = copy if halved else 0  # autocast keeps a whole student's weights in half precision for the way back
     numbers = weights_of_roles(job, widths)
@@ -70,6 +72,7 @@ def of(job: Job) -> Need:
     passes = 2 if DISCRIMINATOR in job.method.roles else 1  # the student's graph, and that of the discriminator
     parts = {
         "training copy": copy,
+        "the layer that is unpacked": unpacked,
         "roles": 4 * sum(numbers.values()),
         "gradients": 4 * max(trained),
         "moments": MOMENTS[config.optimizer] * sum(trained),
@@ -80,14 +83,14 @@ def of(job: Job) -> Need:
     free_disk = shutil.disk_usage(existing(job.folder.path)).free
     states = (config.keep_last + 1) * kept_weights
     host = 0 if job.model.load_device.type == "cpu" else own  # the wired model itself, loaded to be copied
-    return Need(parts, host + max(own, copy), states, free_memory(job.model), free_disk, note)
+    return Need(parts, host + max(own, copy) - shared, states, free_memory(job.model), free_disk, note)
 
 
 def weights_of_roles(job: Job, widths: list[int]) -> dict[str, int]:
     """{role: its number of weights}: a LoRA, a whole network, or the discriminator's heads."""
     config, net = job.config, job.model.model.diffusion_model
     modules = dict(net.named_modules())
-    whole = sum(p.numel() for p in net.parameters())
+    whole = sum(prod(p.shape) for p in net.parameters())
 
     def weights(role: str) -> int:
         if role == DISCRIMINATOR:
@@ -105,7 +108,7 @@ def weights_of_roles(job: Job, widths: list[int]) -> dict[str, int]:
 
 def sides(module: nn.Module) -> tuple[int, int]:
     """(inputs of a LoRA's down, outputs of its up) for one rank."""
-    return module.weight[0].numel(), module.weight.shape[0]
+    return prod(module.weight.shape[1:]), module.weight.shape[0]
 
 
 def existing(path: Path) -> Path:
