@@ -41,7 +41,7 @@ def test_the_templates_are_numbered_from_drawing_to_published_files():
     assert names == [file.stem for file in twins()]
     assert all(name[:2].isdigit() and name[2] == "_" for name in names) and names[0] == "01_text_to_image_4_steps"
     assert len({name[:2] for name in names}) == len({name[3:] for name in names}) == len(names)
-    kinds = {"distil": "2", "interpolate": "3", "family": "45"}
+    kinds = {"distil": "23", "interpolate": "3", "family": "45"}
     assert all(name[0] in kinds.get(name[3:].split("_")[0], "0123") for name in names)
     assert sum("_family_" in name for name in names) == len(family_workflows.SHOWN) < len(family_workflows.ROWS)
 
