@@ -30,6 +30,19 @@ app.registerExtension({
   },
 });
 
+// The host lists a pack's templates as its disk does, and the page keeps that order: ours are numbered.
+app.registerExtension({
+  name: "FewStep.templates",
+  init() {
+    const listed = api.getWorkflowTemplates;
+    api.getWorkflowTemplates = async function () {
+      const packs = await listed.call(this);
+      Object.values(packs).find((names) => names.includes("01_text_to_image_4_steps"))?.sort();
+      return packs;
+    };
+  },
+});
+
 app.registerExtension({
   name: "FewStep.files",
   setup() {

@@ -77,6 +77,9 @@ def test_the_templates_show_every_workflow_with_a_picture(page, newer):
     page.get_by_text("fewstep", exact=True).first.click()
     names = page.evaluate("fetch('/api/workflow_templates').then(r => r.json()).then(r => r.fewstep)")
     assert sorted(names) == [file.stem for file in FILES]
+    page.wait_for_function("document.body.innerText.includes('02_image_to_image')")
+    shown = page.evaluate("document.body.innerText.match(/^\\d\\d_\\w+$/gm)")
+    assert shown[:8] == [file.stem for file in FILES[:8]]
     page.wait_for_function("[...document.querySelectorAll('img')].filter(i => i.naturalWidth === 320).length >= 8")
     page.screenshot(path=SHOTS / "templates.png")
     close_dialogs(page)
