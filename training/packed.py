@@ -51,11 +51,17 @@ class Packed:
 class PackedLinear(Packed, nn.Linear):
     """A Linear over a packed weight."""
 
+    def forward(self, x: Tensor) -> Tensor:
+        """By rows [n, i]: on more axes torch's product is a view, which no host may then add to in place."""
+        if x.ndim == 2:
+            return super().forward(x)
+        return super().forward(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], self.out_features)
+
     def product(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.linear(x.to(weight.dtype), weight, self.bias_for(weight))
 
     def adjoint(self, gradient: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
-        return (gradient @ weight).view(shape)
+        return gradient @ weight
 
 
 class PackedConv2d(Packed, nn.Conv2d):

@@ -182,3 +182,36 @@ def test_the_estimate_counts_what_is_stored(base, plain):
     assert packed <= need["training copy"] < packed + 4 * copied + 0.02 * whole["training copy"]
     assert need["roles"] == whole["roles"] and need["training copy"] < 0.8 * whole["training copy"]
     assert need["activations"] == pytest.approx(whole["activations"], rel=0.1)
+
+
+def test_a_transformer_that_adds_in_place_is_taught_over_fp8(plain):
+    """Flux adds to what its first Linear gives: the gradient is still that over the same numbers in fp32."""
+    found = []
+    for kind in (quantised_bases.FP8, torch.float32):
+        model = small_models.make("Flux")
+        if model is None:
+            pytest.skip("this host has no Flux")
+        for layer in model.model.diffusion_model.modules():
+            if isinstance(layer, nn.Linear):
+                layer.weight = nn.Parameter(layer.weight.data.to(quantised_bases.FP8).to(kind), requires_grad=False)
+        found.append(flux_gradients(model))
+    ours, exact = found
+    assert all(g.norm() > 0 and (g - exact[name]).norm() < 1e-3 * exact[name].norm() for name, g in ours.items())
+
+
+def flux_gradients(model) -> dict[str, torch.Tensor]:
+    from fewstep.host import model_copy
+    from fewstep.host.training import layers
+
+    generator = torch.Generator().manual_seed(0)
+    sizes = {"c_crossattn": (1, 5, 32), "y": (1, 32)}
+    cond = {name: torch.randn(size, generator=generator) for name, size in sizes.items()}
+    with model_copy.training_mode():
+        copy = model_copy.TrainingCopy(model)
+        roles = LoraRoles(copy.net, copy.denoise, equal_adapters(layers.lora_targets(model), 2, 2.0))
+        own = roles.parameters("student")
+        for parameter in own.values():
+            parameter.data = torch.randn(parameter.shape, generator=generator) / 20
+        y = torch.randn((1, 16, 8, 8), generator=generator)
+        roles("student", y, torch.tensor([0.7]), {**cond, "guidance": torch.ones(1)}).square().mean().backward()
+    return {name: parameter.grad for name, parameter in own.items()}
