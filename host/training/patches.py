@@ -12,6 +12,7 @@ from torch import Tensor
 from ...training.checks import choices, require
 from ...training.config import TrainConfig
 from ...weights import keys, merge
+from .. import quantised
 from ..sockets import Model
 from . import layers
 from .job import Job
@@ -22,9 +23,16 @@ UP, DOWN, ALPHA, PLAIN = 0, 1, 2, 3  # what the host keeps of a LoRA; from PLAIN
 
 
 def check(job: Job) -> None:
-    """Refuse, by name, patches that are no plain LoRA where the product must be exact, before anything is drawn."""
+    """Refuse, by name, patches that are no plain LoRA where the product must be exact, before anything is drawn; and
+    to take differences of quantised weights, whose scales the host's arithmetic of patches does not know."""
     if job.config.lora_over == PLAIN_BASE:
         task(job.model)
+    packed = quantised.first_of(job.model.model.diffusion_model)
+    require(
+        job.config.lora_over != BY_SVD or not job.model.patches or packed is None,
+        f'FewStepDistill: lora_over "{BY_SVD}" takes differences of the model\'s weights, and they are quantised: '
+        f'{" is ".join(packed or ())}. Set it to "{PATCHED}", or load the fp16, bf16 or fp32 checkpoint.',
+    )
 
 
 def task(model: Model, rank: int = 0) -> tuple[dict[str, list[merge.Delta]], float]:

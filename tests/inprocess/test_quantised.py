@@ -171,6 +171,19 @@ def test_every_weight_of_a_quantised_base_cannot_be_trained(base):
         check.check(job_of(loaded, train="full"))
 
 
+def test_differences_of_quantised_weights_are_not_taken(base):
+    """The host's arithmetic of patches would add them to numbers that still want their scale."""
+    from fewstep.host.training import check
+
+    kind, (model, clip, vae) = base
+    name = next(key for key in model.get_key_patches() if key.endswith("attn1.to_q.weight"))
+    patched = model.clone()
+    patched.add_patches({name: ("diff", (torch.zeros(1),))})
+    job = job_of((patched, clip, vae), lora_over="plain base by SVD")
+    with pytest.raises(ValueError, match=f"FewStepDistill: lora_over .* quantised: .* is {kind}"):
+        check.check(job)
+
+
 def test_the_estimate_counts_what_is_stored(base, plain):
     """A quarter of fp32's bytes where all weights are packed; the activations are as over plain weights."""
     from fewstep.host.training import memory
