@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from ...weights import families, stream_loras, stream_models
-from ..architectures import UNET
+from ..networks import UNET
 from ..progress import Progress, throw_if_cancelled
 from ..sockets import Model
 from . import loras, models, saving

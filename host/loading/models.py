@@ -14,7 +14,7 @@ from ...samplers.guidance_embedding import GuidedTimestep
 from ...weights import checks, io, unet_names
 from ...weights.threads import one_thread
 from .. import folders
-from ..architectures import UNET
+from ..networks import UNET
 from ..progress import throw_if_cancelled
 from ..sockets import Model
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ...training import lora_forward
 from ...training.adversarial import as_map
 from .. import architectures, conditioning, model_copy, network_copy
-from ..architectures import Network
+from ..networks import Network
 from . import layers
 from .job import Job
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ...training.checks import require
 from ...weights import keys
 from .. import architectures, quantised
-from ..architectures import Blocks, Network
+from ..networks import Blocks, Network
 from ..sockets import Model
 
 
