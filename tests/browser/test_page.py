@@ -131,6 +131,26 @@ def test_the_app_opens_as_one(page, newer):
     assert len(kept["inputs"]) == 3 and len(kept["outputs"]) == 1
 
 
+def test_a_blueprint_is_found_by_search_and_draws(page, newer):
+    """One node with the widgets that it shows; the picture of the graph inside comes out of it."""
+    close_dialogs(page)
+    page.evaluate("() => app.graph.clear()")
+    page.mouse.dblclick(750, 500)
+    page.keyboard.type("FewStep text to image", delay=20)
+    page.wait_for_timeout(1000)
+    page.screenshot(path=SHOTS / "blueprint_search.png")
+    page.keyboard.press("Enter")
+    page.wait_for_function("app.graph._nodes.length === 1 && app.graph._nodes[0].subgraph")
+    page.mouse.click(750, 400)  # the page hangs a new node on the pointer
+    widgets = page.evaluate("app.graph._nodes[0].widgets.map(w => w.name)")
+    page.evaluate("""() => { const shown = LiteGraph.createNode('PreviewImage'), node = app.graph._nodes[0];
+      shown.pos = [node.pos[0] + 400, node.pos[1]]; app.graph.add(shown); node.connect(0, shown, 0);
+      app.queuePrompt(0, 1); }""")
+    page.wait_for_function("app.graph._nodes.some(n => n.type === 'PreviewImage' && n.imgs?.length)", timeout=60000)
+    page.screenshot(path=SHOTS / "blueprint.png")
+    assert len(widgets) == 8
+
+
 def test_a_training_is_seen_on_its_node(page):
     """The curve beside labelled pictures, and the step, while it trains."""
     file = next(file for file in FILES if file.stem == "21_distil_lcm_lora")

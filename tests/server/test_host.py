@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy
 import pytest
+import requests
 from fewstep.tests.helpers.server_runs import API, QUICK, ROOT, SHORT, api, assert_is_a_picture, name_of, pictures, read
+from fewstep.tools.blueprints import BLUEPRINTS, made
 from fewstep.tools.ui_format import inputs_of, is_forced, is_widget, nodes_for, to_ui, twins
 
 TWINS = twins()
@@ -94,6 +96,27 @@ def test_a_seed_beside_a_forced_input_says_that_it_has_a_control(object_info):
         if name.startswith("FewStep") and any(is_forced(spec) for _, spec in specs):
             for widget, spec in specs:
                 assert widget not in ("seed", "noise_seed") or spec[1].get("control_after_generate"), (name, widget)
+
+
+@pytest.mark.parametrize("blueprint", BLUEPRINTS, ids=lambda blueprint: blueprint.name)
+def test_a_blueprint_is_made_of_its_workflow(blueprint, object_info):
+    file, again = read(blueprint.file), made(blueprint, object_info)
+    (inside,), (expected,) = (one["definitions"]["subgraphs"] for one in (file, again))
+    assert file["nodes"] == again["nodes"] and inside["links"] == expected["links"]
+    kinds = [node["class_type"] for node in read(ROOT / "workflows" / "api" / f"{blueprint.source}.json").values()]
+    assert sorted(n["type"] for n in inside["nodes"]) == sorted([*(k for k in kinds if k != "SaveImage"), "Note"])
+    nodes = {str(node["id"]): node for node in inside["nodes"]}
+    for key, widget in blueprint.shown:  # the page drops what it does not find, without a word
+        assert is_widget(inputs_of(object_info[nodes[key]["type"]])[widget])
+        assert widget not in [socket["name"] for socket in nodes[key]["inputs"]]
+
+
+def test_the_host_lists_the_blueprints(client):
+    answer = requests.get(f"{client.url}/global_subgraphs", timeout=10)
+    if answer.status_code == 404:
+        pytest.skip("this host lists no blueprints")
+    ours = [one["name"] for one in answer.json().values() if one["info"]["node_pack"].lower().endswith("fewstep")]
+    assert sorted(ours) == sorted(blueprint.name for blueprint in BLUEPRINTS)
 
 
 def test_every_api_workflow_has_a_ui_twin():
