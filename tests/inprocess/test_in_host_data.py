@@ -306,7 +306,7 @@ def test_conditioning_alone_has_no_texts_for_rewards(tiny, tmp_path):
         (None, {"hooks": object()}, "carries hooks"),
         (None, {"gligen": ()}, "carries 'gligen'"),
         ([latent(3, 4, 8, 8)], {"two": True}, "3 latents came with 2 conditionings. Give one for all, or one for each"),
-        ([latent(1, 4, 1, 8, 8)], {}, r"no batch of pictures \[b, c, h, w\] but \[1, 4, 1, 8, 8\]"),
+        ([latent(1, 4, 8)], {}, r"no batch of pictures \[b, c, h, w\] or videos .* but \[1, 4, 8\]"),
         ([{**latent(1, 4, 8, 8), "noise_mask": torch.ones(1)}], {}, "carries an inpainting mask"),
         ([{"samples": torch.full((1, 4, 8, 8), float("nan"))}], {}, "NaN or infinity"),
         ([], {}, "latents is connected, but the list is empty"),
