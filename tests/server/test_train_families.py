@@ -22,7 +22,7 @@ PROMPTS = "a red circle\na blue square"
 
 @pytest.fixture(params=FAMILIES)
 def base(client, request):
-    asked = {"1": {"class_type": "FewStepSmallNetwork", "inputs": {"base": request.param}}}
+    asked = {"1": {"class_type": "SmallNetworkLoader", "inputs": {"base": request.param}}}
     if client.submit(asked, timeout=300)["1"]["text"] == ["absent"]:
         pytest.skip(f"this host has no {request.param}")
     return request.param

@@ -50,5 +50,5 @@ class TinySDXL(TinyText, supported.SDXL):
 
 
 supported.models.extend([TinySD2, TinySDXL])
-NODE_CLASS_MAPPINGS = {"FewStepSmallNetwork": networks.SmallNetwork}
+NODE_CLASS_MAPPINGS = {"SmallNetworkLoader": networks.SmallNetwork}
 networks.install()
