@@ -69,7 +69,7 @@ def test_scm_alone_and_added_to_dmd_makes_a_student(client, host):
 
 def test_tdm_trains_for_several_numbers_of_steps(client, host):
     """The student is asked at its own lists, by what the MODEL carries, in one step and in two."""
-    workflow = api("30_distil_tdm", node_3={"count": 16}, node_5={**QUICK, "run_name": "tdm"}, node_9={"steps": 2})
+    workflow = api("distil_tdm", node_3={"count": 16}, node_5={**QUICK, "run_name": "tdm"}, node_9={"steps": 2})
     workflow["4"]["inputs"]["steps"] = "1, 2"
     for steps in (2, 1):
         workflow["9"]["inputs"]["steps"] = steps

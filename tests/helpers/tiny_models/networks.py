@@ -8,7 +8,6 @@ from pathlib import Path
 
 import comfy.model_detection as detection
 import comfy.supported_models as supported
-import folder_paths
 import torch
 from safetensors.torch import save_file
 
@@ -84,6 +83,8 @@ class SmallNetwork:
         return {"required": {"base": (list(CONFIGS), {})}}
 
     def write(self, base: str) -> dict:
+        import folder_paths  # a server's; the embedded host in this process has it elsewhere
+
         name, options = CONFIGS[base]
         kind = getattr(supported, name, None)
         if kind is None:
