@@ -60,10 +60,13 @@ class Cancel:
         self.spot, self.armed = spot, False
 
     def pressed(self) -> bool:
-        """Whether it has been pressed since the last look; it is taken back then."""
+        """Whether it has been pressed since the last look, at which no graph ran either.
+
+        What is up while none runs is taken back in any case: a press left over from the last graph would hide the next.
+        """
         idle, flag = self.spot.idle(), is_cancelled()
-        if self.armed and idle and flag:
+        heard = self.armed and idle and flag
+        if idle and flag:
             cancel(False)
-            return True
-        self.armed = idle and not flag
-        return False
+        self.armed = idle
+        return heard

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 from comfy import model_management
@@ -37,13 +38,12 @@ class Separate(threading.Thread):
     def __init__(self, job: Job, child: subprocess.Popen, told: Path, spot: Spot | None):
         super().__init__(daemon=True, name=f"training {job.run_name}")
         self.folder, self.steps, self.child, self.told, self.spot = job.folder, job.config.steps, child, told, spot
-        self.cancel, self.seen = spot and Cancel(spot), -1
-        self.drawn = self.pictured()
+        self.seen, self.drawn = -1, self.pictured()
 
     def run(self) -> None:
+        if self.spot:
+            threading.Thread(target=self.listen, daemon=True, name=f"cancel of {self.name}").start()
         while self.running:
-            if self.cancel and self.cancel.pressed():
-                stop(self.child)
             self.show()
             try:
                 self.child.wait(PAUSE)
@@ -54,6 +54,14 @@ class Separate(threading.Thread):
         if self.spot:
             self.spot.text(self.words())
         tell_of_new_files()
+
+    def listen(self) -> None:
+        """Stop it when the user cancels: beside drawing, whose seconds would let a press pass for the last graph's."""
+        cancel = Cancel(self.spot)
+        while self.running:
+            if cancel.pressed():
+                stop(self.child)
+            time.sleep(PAUSE)
 
     @property
     def running(self) -> bool:
