@@ -3,7 +3,7 @@
 A new family is a new row. One that can be trained has a Network (networks.py).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -29,64 +29,36 @@ class Architecture:
     base: str  # its name in weights.bases
     host_classes: tuple[str, ...]  # of comfy.supported_models; a subclass that no row names counts as its parent
     latents: Latents
-    numbers: dict[str, type]  # what its CONDITIONING may carry beside text and pooled_output
     repeats_text: bool  # texts of unequal length are repeated to a common one; else each keeps its own
-    subclasses: bool  # whether its subclasses in the host are trained too; Wan's read pictures, poses or sound as well
-    heeds_mask: bool  # whether the network is shown which tokens of a text are padding
-    tells_length: str  # the keyword by which the network is told how long a text is; "" where it reads that itself
-    modelspec: str  # modelspec.architecture; "" for what is not trained
-    network: Network | None  # None: it is loaded and sampled, not trained
+    # What its CONDITIONING may carry beside text and pooled_output.
+    numbers: dict[str, type] = field(default_factory=dict)
+    heeds_mask: bool = True  # whether the network is shown which tokens of a text are padding
+    tells_length: str = ""  # the keyword by which it is told how long a text is; "" where it reads that itself
+    subclasses: bool = (
+        True  # whether the host's subclasses are trained too; Wan's read pictures, poses or sound as well
+    )
+    modelspec: str = ""  # modelspec.architecture; "" for what is not trained
+    network: Network | None = None  # None: it is loaded and sampled, not trained
 
 
 SIZES = ("width", "height", "crop_w", "crop_h", "target_width", "target_height")  # as the host's SDXL calls them
 
 
-def sd(base: str, *host_classes: str, modelspec: str = "stable-diffusion-v1") -> Architecture:
+def sd(base: str, *host_classes: str, modelspec: str = "stable-diffusion-v1", **more) -> Architecture:
     """A U-Net of SD1.5's kind."""
-    return Architecture(
-        base=base,
-        host_classes=host_classes,
-        latents=Latents(channels=4, pixels=8, dimensions=2),
-        numbers={},
-        repeats_text=True,
-        tells_length="",
-        heeds_mask=True,
-        subclasses=True,
-        modelspec=modelspec,
-        network=UNET,
-    )
+    latents = Latents(channels=4, pixels=8, dimensions=2)
+    unet = {"latents": latents, "repeats_text": True, "modelspec": modelspec, "network": UNET}
+    return Architecture(base=base, host_classes=host_classes, **unet, **more)
 
 
 def sdxl(base: str, *host_classes: str) -> Architecture:
     """SDXL, or a U-Net of its width that was cut from it."""
-    return Architecture(
-        base=base,
-        host_classes=host_classes,
-        latents=Latents(channels=4, pixels=8, dimensions=2),
-        numbers=dict.fromkeys(SIZES, int),
-        repeats_text=True,
-        tells_length="",
-        heeds_mask=True,
-        subclasses=True,
-        modelspec="stable-diffusion-xl-v1-base",
-        network=UNET,
-    )
+    return sd(base, *host_classes, modelspec="stable-diffusion-xl-v1-base", numbers=dict.fromkeys(SIZES, int))
 
 
-def joint(
-    base: str, *host_classes: str, latents: Latents, modelspec: str = "", network: Network | None = None, **more
-) -> Architecture:
+def joint(base: str, *host_classes: str, latents: Latents, **more) -> Architecture:
     """A transformer, where every text keeps its own length; one without a network is loaded, not trained."""
-    rest = {"numbers": {}, "tells_length": "", "heeds_mask": True, "subclasses": True, **more}
-    return Architecture(
-        base=base,
-        host_classes=host_classes,
-        latents=latents,
-        repeats_text=False,
-        modelspec=modelspec,
-        network=network,
-        **rest,
-    )
+    return Architecture(base=base, host_classes=host_classes, latents=latents, repeats_text=False, **more)
 
 
 SD3_LATENTS = Latents(channels=16, pixels=8, dimensions=2)

@@ -158,8 +158,7 @@ def toy_row():
     )  # fmt: skip
     return Architecture(
         base="Toy", host_classes=("ToyFamily",), latents=Latents(channels=6, pixels=4, dimensions=2),
-        numbers={}, repeats_text=True, tells_length="", heeds_mask=True, subclasses=True, modelspec="toy-v1",
-        network=network,
+        repeats_text=True, modelspec="toy-v1", network=network,
     )  # fmt: skip
 
 
