@@ -9,6 +9,8 @@ from ..training.options import DMDOptions, PairsOptions, ReconstructionOptions, 
 from .methods import DISCRIMINATOR, METHOD, TO_DISTILL
 from .widgets import GUIDANCE, SMALL, WEIGHT, choice, chosen, inputs, number, of, rate, socket, text, whole
 
+TOP = 999
+
 
 class FewStepMethodImagineFlash:
     TITLE = "FewStep Method Imagine Flash"
@@ -97,8 +99,8 @@ TURNS = {
 }
 # What SwiftBrush and DMD have in common.
 BY_SCORES = {
-    "guidance": number(GUIDANCE, "cfg of the real score (the teacher)."),
-    "critic_guidance": number(GUIDANCE, "cfg of the fake score (the critic)."),
+    "guidance": number(GUIDANCE, "cfg of the real score (the teacher). What is above critic_guidance is learnt."),
+    "critic_guidance": number(GUIDANCE, "cfg of the fake score (the critic). As guidance: both cancel."),
     **TURNS,
     "regression_weight": number(WEIGHT, "Weight of the regression on noise-image pairs. DMD: 0.25, DMD2: 0."),
     "regression_steps": whole(50, "DDIM steps of the teacher where the data does not know its noises.", advanced=True),
@@ -119,10 +121,12 @@ class FewStepMethodSwiftBrush:
 
     @classmethod
     def INPUT_TYPES(cls):
-        return inputs(of(SwiftBrushOptions(), **BY_SCORES))
+        where = "Where its one step is asked: as start_lora was made. Below 999 it begins with unit noise there."
+        own = {"timestep": whole(TOP, where, 0, default=TOP, advanced=True)}
+        return inputs(of(SwiftBrushOptions(), **BY_SCORES) | own)
 
-    def build(self, **options):
-        return (methods.swiftbrush(chosen(SwiftBrushOptions(), **options)),)
+    def build(self, timestep=TOP, **options):
+        return (methods.swiftbrush(chosen(SwiftBrushOptions(), timesteps=str(timestep), **options)),)
 
 
 class FewStepMethodDMD:

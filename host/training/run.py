@@ -21,7 +21,7 @@ from .. import model_copy
 from ..data import dataset
 from ..progress import Cancelled, Progress, Says, throw_if_cancelled
 from ..rewards import clip, offload
-from . import check, export, roles, saved_steps
+from . import check, export, roles, saved_steps, start_points
 from .after_step import AfterStep
 from .best import Best
 from .job import NODE, Job, Result
@@ -52,6 +52,8 @@ def distil(job: Job) -> Result:
         folder = job.folder
         io.sweep(folder.path)
         noted = len(folder.notes())
+        if folder.read_config() is None and (said := start_points.note(job)):
+            folder.note(said)
         if job.resume_step >= 0:
             folder.go_back(job.resume_step)
         try:

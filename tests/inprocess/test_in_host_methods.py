@@ -1,8 +1,10 @@
 """Every method inside the embedded host, in this process: it trains, changes nothing on the wire, and loads again."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
-from fewstep.tests.helpers.in_process import bits
+from fewstep.tests.helpers.in_process import bits, short_lora
 from fewstep.tests.helpers.lora_runs import METHODS, run
 from fewstep.training.state import RunFolder
 
@@ -101,7 +103,6 @@ def test_a_run_on_some_layers_is_named_and_can_be_started_from(tiny, tmp_path, m
     from fewstep.host import folders
     from fewstep.host.training import export
     from fewstep.host.training import layers as chosen
-    from fewstep.tests.helpers.in_process import short_lora
 
     result, job = run(tiny, tmp_path, METHODS["ImagineFlash"](), steps=1, layers="to_q, to_v")
     assert len(modules(result)) == len(chosen.chosen(tiny[0], "to_q, to_v"))
@@ -115,3 +116,28 @@ def test_a_run_on_some_layers_is_named_and_can_be_started_from(tiny, tmp_path, m
     monkeypatch.setattr(folders, "full_path", lambda kind, name: file)
     again = short_lora(tiny, tmp_path / "same", steps=1, start="mine", layers="to_q, to_v", learning_rate=1e-9)
     assert all(torch.allclose(again.tensors[key], tensor, atol=1e-6) for key, tensor in result.tensors.items())
+
+
+@pytest.mark.parametrize(
+    ("start", "timesteps", "told"),
+    [
+        ("fewstep-tiny-sd-dmd", (999,), "was made to be asked at 500 first, and this method asks at 999"),
+        ("fewstep-tiny-sd-lcm-lora", (500,), "was made to be asked at 999 first, and this method asks at 500"),
+        ("fewstep-tiny-sd-dmd", (500,), ""),
+        ("fewstep-tiny-sd-dmd2-4-steps", (500, 300, 120, 39), ""),
+        ("fewstep-tiny-sd-lcm-lora", (999, 749), ""),
+        ("fewstep-tiny-sd-style-cyanotype", (500,), ""),
+    ],
+)
+def test_a_start_that_was_made_for_another_timestep_is_told(start, timesteps, told, tiny):
+    from fewstep.host.training import start_points
+
+    job = SimpleNamespace(start=f"{start}.safetensors", timesteps=list(timesteps))
+    assert (told in start_points.note(job)) if told else not start_points.note(job)
+
+
+def test_the_notes_of_a_new_run_say_that_its_start_is_asked_elsewhere(tiny, tmp_path):
+    options = {"start": "fewstep-tiny-sd-dmd.safetensors", "rank": 64, "alpha": 64.0}
+    (note,) = short_lora(tiny, tmp_path, steps=1, **options).notes
+    assert "fewstep-tiny-sd-dmd" in note and "begin at 500" in note
+    assert not short_lora(tiny, tmp_path, steps=2, **options).notes  # once is enough
