@@ -98,12 +98,18 @@ def turns(steps: int) -> dict:
 
 
 def brush(
-    start: str = TURBO, count: int = 0, guidance: float = GUIDANCE, feedback: FeedbackOptions | None = None
+    start: str = TURBO,
+    count: int = 0,
+    guidance: float = GUIDANCE,
+    critic_guidance: float = 0.0,
+    feedback: FeedbackOptions | None = None,
 ) -> Callable[[int], Stage]:
-    """s^2 (eps_real - eps_fake) at t = 500 with unit noise; feedback: weight relu(alpha - LiT score) beside it."""
+    """s^2 (eps_real - eps_fake) at t = 500 with unit noise; critic_guidance: 0 is as guidance; feedback: weight
+    relu(alpha - LiT score) beside it."""
 
     def made(budget: int) -> Stage:
-        scores = {"guidance": guidance, "critic_guidance": guidance, "weight": "vsd", "critic_weight": "vsd"}
+        scores = {"guidance": guidance, "critic_guidance": critic_guidance or guidance}
+        scores |= {"weight": "vsd", "critic_weight": "vsd"}
         method = methods.swiftbrush(
             SwiftBrushOptions(score=ScoreOptions(timesteps=(BELOW,), **scores), **turns(budget))
         )
@@ -136,6 +142,7 @@ TRAINED = {
     "SwiftBrush, naive": brush(feedback=FeedbackOptions(alpha=1.0, weight=WEIGHT, fade="none")),
     "SwiftBrush, 32 prompts": brush(count=32),
     "SwiftBrush, guidance 4.5": brush(guidance=4.5),
+    "SwiftBrush, critic unguided": brush(guidance=1.5, critic_guidance=1.0),
     "TSCD, half the steps": segmented(8, 4, 2, 1, share=0.5),
     "TSCD, then DMD": dmd("TSCD, half the steps", 0.5),
     "DMD alone": dmd("", 1.0),

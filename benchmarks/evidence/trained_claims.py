@@ -12,9 +12,9 @@ FORWARD, UNSHIFTED = at("forward, shifted", "imagine_flash", 2, 3), at("backward
 TSCD, TCD = at("TSCD, k = 8 4 2 1", "tcd", 1, 2, 4, 8), at("TCD, k = 1", "tcd", 1, 2, 4, 8)
 ADVERSARY = at("TSCD with an adversary", "tcd", 1, 2, 4, 8)
 SKIP, NO_SKIP = at("LCM, skip 20", "lcm", 2, 4), at("LCM, skip 1", "lcm", 2, 4)
-TURBO, PLAIN, CLAMPED, NAIVE, FEW, STRONG = (
+TURBO, PLAIN, CLAMPED, NAIVE, FEW, STRONG, UNGUIDED = (
     Arm(f"SwiftBrush, {how}", "lcm", 1)
-    for how in ("turbo-like start", "plain start", "clamped", "naive", "32 prompts", "guidance 4.5")
+    for how in ("turbo-like start", "plain start", "clamped", "naive", "32 prompts", "guidance 4.5", "critic unguided")
 )
 BETWEEN = mixtures(TURBO.student, CLAMPED.student, "lcm", 1, 0.25, 0.5, 0.75)
 AFTER, HALF, ALONE = (Arm(student, "tcd", 1) for student in ("TSCD, then DMD", "TSCD, half the steps", "DMD alone"))
@@ -125,6 +125,18 @@ TRAINED_CLAIMS = (
             Rule("precision", STRONG.name, TURBO.name, larger=True),
         ),
         equation="eps = eps(0) + g (eps(c) - eps(0)) of both scores, g = 2 or 4.5.",
+    ),
+    Claim(
+        "equal-guidance",
+        "the fixed point of the score difference (docs/how-it-works.md), against SwiftBrush's code, which guides alike",
+        "Scores guided alike draw a guided student back to the unguided teacher; with the critic unguided they do not.",
+        (UNGUIDED, TURBO),
+        (
+            Rule("distance", UNGUIDED.name, TURBO.name),
+            Rule("precision", UNGUIDED.name, TURBO.name, larger=True),
+            Rule("alignment", UNGUIDED.name, TURBO.name, larger=True),
+        ),
+        equation="g D(c) + (1 - g) D(0) of both scores: g = 1.5 of the teacher's and 1 of the critic's, or 2 of both.",
     ),
     Claim(
         "tscd-then-dmd",
