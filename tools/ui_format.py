@@ -196,7 +196,7 @@ def to_ui(workflow: dict, object_info: dict, control: str = "fixed") -> dict:
 
 
 def app_of(workflow: dict) -> dict:
-    """What opens the graph as an app: the widgets that nodes name in `_meta.app`, and every shown picture; else {}."""
+    """What opens the graph as an app: the widgets in `_meta.app`, in the file's order, and its pictures; else {}."""
     named = {int(key): node.get("_meta", {}).get("app", []) for key, node in workflow.items()}
     inputs = [[key, widget] for key, widgets in named.items() for widget in widgets]
     outputs = [int(key) for key, node in workflow.items() if node["class_type"] in layout.ENDS]
