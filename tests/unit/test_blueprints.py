@@ -5,6 +5,7 @@ import json
 import pytest
 from fewstep.tools.blueprints import BLUEPRINTS, ENTRY, EXIT, read
 from fewstep.tools.layout import ENDS
+from fewstep.weights.workflows import graph
 
 EACH = pytest.mark.parametrize("blueprint", BLUEPRINTS, ids=lambda blueprint: blueprint.name)
 
@@ -132,3 +133,18 @@ def test_its_seed_draws_another_picture_each_time(blueprint):
     ((key, name),), nodes = blueprint.shown["seed"], {str(node["id"]): node for node in inside["nodes"]}
     values = nodes[key]["widgets_values"]
     assert values[values.index("randomize") - 1] == read(blueprint)[key]["inputs"][name]
+
+
+@EACH
+def test_check_workflow_reads_it_as_its_workflow(blueprint):
+    """Through the pack's own reader of subgraphs: the same nodes inside, fed by the same outputs."""
+    found = graph.from_data(json.loads(blueprint.file.read_text(encoding="utf-8")))
+    links = {}
+    for key, node in found.items():
+        if node.kind != "Note":
+            links[key.split(":")[1]] = {name: (start.split(":")[1], slot) for name, (start, slot) in node.links.items()}
+    wanted = {}
+    for key, node in kept(blueprint).items():
+        sources = {name: tuple(value) for name, value in node["inputs"].items() if isinstance(value, list)}
+        wanted[key] = {name: source for name, source in sources.items() if source[0] not in blueprint.outside}
+    assert links == wanted
