@@ -76,6 +76,11 @@ def is_forced(spec: list) -> bool:
     return bool(options_of(spec).get("forceInput"))
 
 
+def type_of(spec: list) -> str:
+    """The type of its socket; a list is a COMBO."""
+    return "COMBO" if choices_of(spec) is not None else spec[0]
+
+
 def is_link(value) -> bool:
     return isinstance(value, list)
 
@@ -86,7 +91,7 @@ def depth(workflow: dict, key: str) -> int:
     return 1 + max((depth(workflow, source) for source in feeding), default=-1)
 
 
-def widget_values(specs: dict, values: dict) -> list:
+def widget_values(specs: dict, values: dict, control: str = "fixed") -> list:
     """Positional widget values; a linked or forced one keeps its default, a seed is followed by its control."""
     found = []
     for name, spec in specs.items():
@@ -97,7 +102,7 @@ def widget_values(specs: dict, values: dict) -> list:
         value = values.get(name, default)
         found.append(default if is_link(value) else value)
         if options.get("control_after_generate") or name in ("seed", "noise_seed") and spec[0] == "INT":
-            found.append("fixed")
+            found.append(control)
     return found
 
 
@@ -140,7 +145,7 @@ def sockets_of(key: str, workflow: dict, object_info: dict, links: list[list]) -
         value = node["inputs"].get(name)
         if is_widget(spec) and not is_link(value) and not is_forced(spec):
             continue
-        kind = "COMBO" if choices_of(spec) is not None else spec[0]
+        kind = type_of(spec)
         socket = {"name": name, "type": kind, "link": None}
         if is_widget(spec):
             socket["widget"] = {"name": name}
@@ -153,15 +158,15 @@ def sockets_of(key: str, workflow: dict, object_info: dict, links: list[list]) -
     return sockets
 
 
-def to_ui(workflow: dict, object_info: dict) -> dict:
-    """The whole conversion. object_info is the host's answer to /object_info."""
+def to_ui(workflow: dict, object_info: dict, control: str = "fixed") -> dict:
+    """The whole conversion. object_info is the host's answer to /object_info, control what a seed does after a run."""
     nodes, links, titles = [], [], layout.titles(workflow)
     order = sorted(workflow, key=lambda key: depth(workflow, key))
     for place, key in enumerate(order):
         kind, inputs = workflow[key]["class_type"], workflow[key]["inputs"]
         info = object_info[kind]
         specs, sockets = inputs_of(info), sockets_of(key, workflow, object_info, links)
-        widgets = widget_values(specs, inputs)
+        widgets = widget_values(specs, inputs, control)
         height = height_of(kind, specs, max(len(sockets), len(info["output"])), len(widgets))
         outputs = [{"name": n, "type": t, "links": []} for n, t in zip(info["output_name"], info["output"])]
         properties = {"Node name for S&R": kind}
@@ -191,7 +196,7 @@ def to_ui(workflow: dict, object_info: dict) -> dict:
 
 
 def app_of(workflow: dict) -> dict:
-    """What opens the graph as an app: the widgets that nodes name in `_meta.app`, and every shown picture; else {}."""
+    """What opens the graph as an app: the widgets in `_meta.app`, in the file's order, and its pictures; else {}."""
     named = {int(key): node.get("_meta", {}).get("app", []) for key, node in workflow.items()}
     inputs = [[key, widget] for key, widgets in named.items() for widget in widgets]
     outputs = [int(key) for key, node in workflow.items() if node["class_type"] in layout.ENDS]

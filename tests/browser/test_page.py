@@ -65,13 +65,6 @@ def test_a_changed_value_survives_saving_and_loading(page):
     assert 7 in node["values"]
 
 
-@pytest.fixture
-def newer(page):
-    """Pages of today's hosts, which show an extension's templates, help and language."""
-    if not page.evaluate("!!app.extensionManager?.command?.commands.some(c => c.id === 'Comfy.ToggleHelpCenter')"):
-        pytest.skip("this host's page has no templates of extensions")
-
-
 def test_the_templates_show_every_workflow_with_a_picture(page, newer):
     page.evaluate("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     page.get_by_text("fewstep", exact=True).first.click()
@@ -113,42 +106,6 @@ def test_classic_nodes_fold_their_advanced_inputs(page, newer):
       app.graph.add(n); const drawn = () => n.widgets.filter(w => n.isWidgetVisible(w)).length;
       const folded = drawn(); n.toggleAdvanced(); return [folded, drawn(), n.widgets.length]; }""")
     assert seen[0] < seen[1] == seen[2]
-
-
-def test_the_app_opens_as_one(page, newer):
-    """Only its prompt, steps, seed and picture; no canvas in sight."""
-    file = next(file for file in FILES if file.stem == "07_app")
-    page.evaluate("async (w) => { await app.loadGraphData(w, true, true, 'app') }", json.loads(file.read_text("utf-8")))
-    page.wait_for_timeout(2000)
-    page.screenshot(path=SHOTS / "app.png")
-    prompts = page.evaluate("[...document.querySelectorAll('textarea')].filter(t => t.offsetParent).map(t => t.value)")
-    kept = page.evaluate("app.graph.extra.linearData")
-    first = next(file for file in FILES if file.stem == "01_text_to_image_4_steps")
-    page.evaluate(
-        "async (w) => { await app.loadGraphData(w, true, true, 'graph') }", json.loads(first.read_text("utf-8"))
-    )
-    assert prompts == ["red apple, 3d style"]
-    assert len(kept["inputs"]) == 3 and len(kept["outputs"]) == 1
-
-
-def test_a_blueprint_is_found_by_search_and_draws(page, newer):
-    """One node with the widgets that it shows; the picture of the graph inside comes out of it."""
-    close_dialogs(page)
-    page.evaluate("() => app.graph.clear()")
-    page.mouse.dblclick(750, 500)
-    page.keyboard.type("FewStep text to image", delay=20)
-    page.wait_for_timeout(1000)
-    page.screenshot(path=SHOTS / "blueprint_search.png")
-    page.keyboard.press("Enter")
-    page.wait_for_function("app.graph._nodes.length === 1 && app.graph._nodes[0].subgraph")
-    page.mouse.click(750, 400)  # the page hangs a new node on the pointer
-    widgets = page.evaluate("app.graph._nodes[0].widgets.map(w => w.name)")
-    page.evaluate("""() => { const shown = LiteGraph.createNode('PreviewImage'), node = app.graph._nodes[0];
-      shown.pos = [node.pos[0] + 400, node.pos[1]]; app.graph.add(shown); node.connect(0, shown, 0);
-      app.queuePrompt(0, 1); }""")
-    page.wait_for_function("app.graph._nodes.some(n => n.type === 'PreviewImage' && n.imgs?.length)", timeout=60000)
-    page.screenshot(path=SHOTS / "blueprint.png")
-    assert len(widgets) == 8
 
 
 def test_a_training_is_seen_on_its_node(page):

@@ -10,7 +10,7 @@ import pytest
 import requests
 from fewstep.tests.helpers.server_runs import API, QUICK, ROOT, SHORT, api, assert_is_a_picture, name_of, pictures, read
 from fewstep.tools.blueprints import BLUEPRINTS, made
-from fewstep.tools.ui_format import inputs_of, is_forced, is_widget, nodes_for, to_ui, twins
+from fewstep.tools.ui_format import inputs_of, is_forced, is_widget, nodes_for, to_ui, twins, type_of
 
 TWINS = twins()
 
@@ -102,12 +102,13 @@ def test_a_seed_beside_a_forced_input_says_that_it_has_a_control(object_info):
 def test_a_blueprint_is_made_of_its_workflow(blueprint, object_info):
     assert blueprint.file.read_text(encoding="utf-8") == json.dumps(made(blueprint, object_info), indent=1) + "\n"
     (inside,) = read(blueprint.file)["definitions"]["subgraphs"]
-    kinds = [node["class_type"] for node in read(ROOT / "workflows" / "api" / f"{blueprint.source}.json").values()]
+    workflow = read(ROOT / "workflows" / "api" / f"{blueprint.source}.json")
+    kinds = [node["class_type"] for key, node in workflow.items() if key not in blueprint.outside]
     assert sorted(n["type"] for n in inside["nodes"]) == sorted([*(k for k in kinds if k != "SaveImage"), "Note"])
-    nodes = {str(node["id"]): node for node in inside["nodes"]}
-    for key, widget in blueprint.shown:  # the page drops what it does not find, without a word
-        assert is_widget(inputs_of(object_info[nodes[key]["type"]])[widget])
-        assert widget not in [socket["name"] for socket in nodes[key]["inputs"]]
+    types = {one["name"]: one["type"] for one in inside["inputs"]}
+    for name, places in blueprint.shown.items():
+        specs = [inputs_of(object_info[workflow[key]["class_type"]])[widget] for key, widget in places]
+        assert all(is_widget(spec) and type_of(spec) == types[name] for spec in specs)
 
 
 def test_the_host_lists_the_blueprints(client):

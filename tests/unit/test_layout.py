@@ -46,6 +46,12 @@ def test_the_templates_are_numbered_from_drawing_to_published_files():
     assert sum("_family_" in name for name in names) == len(family_workflows.SHOWN) < len(family_workflows.ROWS)
 
 
+def test_an_app_is_one_by_its_name_too():
+    """Today's page opens it by `linearMode` and marks it by the name; one without the other would mislead."""
+    apps = [file.stem for file in FILES if read(file)["extra"].get("linearMode")]
+    assert apps == [file.stem for file in FILES if file.stem.endswith(".app")] and apps
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_it_is_grouped_and_noted_and_fits(file):
     workflow = read(file)
