@@ -11,7 +11,6 @@ from torch import Tensor
 from ..training.checks import require
 from ..training.prompts import different
 from . import architectures
-from .model_copy import call_supported
 from .progress import throw_if_cancelled
 from .sockets import Clip, Model
 
@@ -33,13 +32,13 @@ class Encoded(NamedTuple):
 
 def encode_text(clip: Clip, prompt: str) -> Encoded:
     """The prompt's text, with what a family's row names of the rest that the encoder gives."""
+    tokens = clip.tokenize(prompt)
     with torch.inference_mode():  # in which the host moves its weights; see TrainingCopy
-        how = {"return_pooled": True, "return_dict": True}
-        found = call_supported(clip.encode_from_tokens, clip.tokenize(prompt), **how)
-    if isinstance(found, tuple):  # earlier hosts have no more than these two
-        return Encoded(*found, {})
+        if not hasattr(clip, "encode_from_tokens_scheduled"):  # earlier hosts have no more than text and pooled
+            return Encoded(*clip.encode_from_tokens(tokens, return_pooled=True), {})
+        (hidden, found), *_ = clip.encode_from_tokens_scheduled(tokens)
     texts = {name: found[name] for name in architectures.TEXTS if name in found}
-    return Encoded(found["cond"], found["pooled_output"], texts)
+    return Encoded(hidden, found["pooled_output"], texts)
 
 
 def text_encoder(clip: Clip, prompts: Iterable[str], megabytes: int) -> Callable[[str], Encoded]:
