@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..training.checks import require
 from ..weights import bases
-from .networks import FLUX, MMDIT, QWEN, UNET, WAN, Z_IMAGE, Network
+from .networks import COSMOS, FLUX, MMDIT, QWEN, UNET, WAN, Z_IMAGE, Network
 from .sockets import Model
 
 
@@ -32,6 +32,8 @@ class Architecture:
     repeats_text: bool  # texts of unequal length are repeated to a common one; else each keeps its own
     # What its CONDITIONING may carry beside text and pooled_output.
     numbers: dict[str, type] = field(default_factory=dict)
+    # The host's keywords that have an entry for each token; those after the first are in its CONDITIONING's options.
+    texts: tuple[str, ...] = ("c_crossattn",)
     heeds_mask: bool = True  # whether the network is shown which tokens of a text are padding
     tells_length: str = ""  # the keyword by which it is told how long a text is; "" where it reads that itself
     subclasses: bool = (
@@ -96,10 +98,20 @@ ROWS = (
         network=WAN,
         subclasses=False,
     ),
-    joint("Anima", "Anima", latents=WAN_LATENTS),  # its text comes in two parts, of which data carries one
+    joint(
+        "Anima",
+        "Anima",
+        latents=WAN_LATENTS,
+        texts=("c_crossattn", "t5xxl_ids", "t5xxl_weights"),  # hidden states, and the tokens that its adapter asks for
+        heeds_mask=False,
+        modelspec="anima-preview",
+        network=COSMOS,
+    ),
     joint("LTX-2", "LTXAV", latents=LTX_LATENTS),
     joint("LTX-Video", "LTXV", latents=LTX_LATENTS),
 )
+
+TEXTS = {name for row in ROWS for name in row.texts[1:]}  # what a text's options may hold
 
 
 def find(model: Model) -> Architecture | None:
@@ -137,13 +149,14 @@ def text_width(model: Model) -> int | None:
 
 def is_trained(model: Model) -> bool:
     """Whether the MODEL's family has a network, and its class is one of those that are trained, over its latents."""
+    row = find(model)
+    return row is not None and row.network is not None and not other_class(model) and has_the_rows_latents(model)
+
+
+def other_class(model: Model) -> str:
+    """The host's class of a MODEL that is a subclass of its row's and not trained as these are; else ""."""
     row, kind = find(model), type(model.model.model_config).__name__
-    return (
-        row is not None
-        and row.network is not None
-        and (row.subclasses or kind in row.host_classes)
-        and has_the_rows_latents(model)
-    )
+    return "" if row is None or row.subclasses or kind in row.host_classes else kind
 
 
 def has_the_rows_latents(model: Model) -> bool:
@@ -179,3 +192,9 @@ def told_length(model: Model, cond: dict[str, Tensor]) -> dict[str, int]:
     """What the network is told of the length of its text, as a keyword of `apply_model` beside cond's."""
     row = find(model)
     return {row.tells_length: cond["c_crossattn"].shape[1]} if row is not None and row.tells_length else {}
+
+
+def texts_of(model: Model) -> tuple[str, ...]:
+    """The host's keywords that have an entry for each token of a text."""
+    row = find(model)
+    return row.texts if row is not None else ("c_crossattn",)

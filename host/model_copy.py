@@ -6,7 +6,6 @@ inference mode; a quantised weight is not copied but shared, as it is stored. Th
 
 import copy
 import inspect
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,10 +16,8 @@ from torch import Tensor, nn
 
 from ..samplers.schedule import flow_sigma, is_flow
 from ..training.packed import Packed
-from . import architectures, network_copy, quantised
+from . import architectures, kernels, network_copy, quantised
 from .sockets import Model
-
-ATTENTION = ("optimized_attention", "optimized_attention_masked")
 
 
 def call_supported(function: Callable, *args, **options):
@@ -100,13 +97,13 @@ class TrainingCopy:
         model_management.soft_empty_cache()
         self.device, self.dtype = patched.load_device, dtype
         self.transformer_options = model.model_options.get("transformer_options", {})
-        self.told_length = partial(architectures.told_length, model)
+        self.told_length, self.texts = partial(architectures.told_length, model), architectures.texts_of(model)
         self.sampling = self.base._modules["model_sampling"]
 
     def denoise(self, y: Tensor, sigma: Tensor, cond: dict) -> Tensor:
         """x0 [b, c, ...] in fp32 from y = alpha x0 + sigma eps; cond: the host's keywords as tensors [b, ...].
 
-        Texts that came with their own lengths (`tokens` [b]) are cut back to them, one length at a time.
+        Texts that came with their own lengths (`tokens` [b, texts]) are cut back to them, one length at a time.
         """
         cond = dict(cond)
         lengths = cond.pop("tokens", None)
@@ -115,10 +112,10 @@ class TrainingCopy:
             options = dict(self.transformer_options)
             return self.base.apply_model(y, sigma, transformer_options=options, **cond, **told).float()
         x0 = torch.zeros_like(y, dtype=torch.float32)
-        for length in lengths.unique().tolist():
-            rows = torch.nonzero(lengths == length).flatten()
+        for length in lengths.unique(dim=0):
+            rows = torch.nonzero((lengths == length).all(1)).flatten()
             some = {name: value[rows] for name, value in cond.items()}
-            some["c_crossattn"] = some["c_crossattn"][:, :length]
+            some |= {name: some[name][:, :n] for name, n in zip(self.texts, length.tolist(), strict=True)}
             x0 = x0.index_copy(0, rows, self.denoise(y[rows], sigma[rows], some))
         return x0
 
@@ -152,8 +149,6 @@ def keep_fp32_layer(net: nn.Module, model: Model) -> None:
     run = last.forward
 
     def in_fp32(hidden: Tensor) -> Tensor:
-        if hidden.is_meta:  # has no autocast
-            return run(hidden.float())
         with torch.autocast(hidden.device.type, enabled=False):
             return run(hidden.float())
 
@@ -179,24 +174,6 @@ def copy_of(module: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def attention_by(function: Callable) -> Iterator[None]:
-    """Every network of the host calls this function for its attention; transformers' modules import theirs by name."""
-    from comfy.ldm.modules import attention
-
-    chosen = {name: vars(attention)[name] for name in ATTENTION if name in vars(attention)}
-    modules = [module for name, module in list(sys.modules.items()) if name.startswith("comfy.ldm.")]
-    bound = [(module, name, kept) for module in modules for name, kept in chosen.items()]
-    before = [found for found in bound if vars(found[0]).get(found[1]) is found[2]]  # a module may have its own
-    try:
-        for module, name, _ in before:
-            setattr(module, name, function)
-        yield
-    finally:
-        for module, name, kept in before:
-            setattr(module, name, kept)
-
-
-@contextmanager
 def training_mode() -> Iterator[None]:
     """Gradients on, the host's training flag up, and attention through torch's differentiable kernel."""
     from comfy.ldm.modules import attention
@@ -205,7 +182,7 @@ def training_mode() -> Iterator[None]:
     try:
         if flag is not None:
             model_management.in_training = True
-        with attention_by(attention.attention_pytorch), torch.inference_mode(False), torch.enable_grad():
+        with kernels.differentiable(attention.attention_pytorch), torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
         if flag is not None:

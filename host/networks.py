@@ -84,6 +84,11 @@ Z_IMAGE = transformer(  # text and image are refined apart, then run as one row 
     attention=("attention",),
     feed_forward=("feed_forward",),
 )
+COSMOS = transformer(  # Cosmos Predict 2's: as Wan's, over rows and columns [b, frames, h, w, c]
+    list_of("blocks", "output"),
+    attention=("self_attn", "cross_attn"),
+    feed_forward=("mlp",),
+)
 WAN = transformer(  # the image alone: text comes in by cross-attention
     list_of("blocks", "output"),
     fp32_layer="patch_embedding",

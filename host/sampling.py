@@ -22,18 +22,20 @@ def unit_noise(shape: tuple, seed: int, indices: list[int]) -> Tensor:
 
 
 def conditioning(encoded: list[Encoded]) -> list:
-    """Several prompts of one length as one CONDITIONING whose batch lines up with the latents'."""
-    pooled = [p for _, p in encoded if p is not None]
-    return [[torch.cat([text for text, _ in encoded]), {"pooled_output": torch.cat(pooled)} if pooled else {}]]
+    """Several prompts of one length as one CONDITIONING whose batch lines up with the latents'; their options are the
+    first one's."""
+    pooled = [text.pooled for text in encoded if text.pooled is not None]
+    options = {"pooled_output": torch.cat(pooled)} if pooled else {}
+    return [[torch.cat([text.hidden for text in encoded]), {**encoded[0].options, **options}]]
 
 
 def draw(model: Model, prompts: list[Encoded], empty: Encoded, noise: Tensor, *, steps: int, cfg: float) -> Tensor:
     """sample_latents for a prompt each and the empty one. Texts of one length go together: where the network joins text
-    and picture, a repeated text would weigh more."""
-    lengths = [hidden.shape[1] for hidden, _ in prompts]
+    and picture, a repeated text would weigh more. Those with further texts go alone, as the host takes one of these."""
+    kinds = [(text.hidden.shape[1], i if text.options else None) for i, text in enumerate(prompts)]
     latents = torch.empty_like(noise)
-    for length in sorted(set(lengths)):
-        rows = [i for i, n in enumerate(lengths) if n == length]
+    for kind in dict.fromkeys(kinds):
+        rows = [i for i, other in enumerate(kinds) if other == kind]
         pair = conditioning([prompts[i] for i in rows]), conditioning([empty] * len(rows))
         latents[rows] = sample_latents(model, *pair, noise[rows], steps=steps, cfg=cfg)
     return latents

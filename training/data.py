@@ -83,16 +83,16 @@ def repeated(texts: list[Tensor]) -> list[Tensor]:
 
 
 def padded(texts: list[Tensor]) -> list[Tensor]:
-    """Texts [1, n, c] of unequal length with zeros behind; their own lengths are in the cond (`tokens`)."""
+    """Texts [1, n, ...] of unequal length with zeros behind; their own lengths are in the cond (`tokens`)."""
     length = max(text.shape[1] for text in texts)
-    return [pad(text, (0, 0, 0, length - text.shape[1])) for text in texts]
+    return [pad(text, (*(0, 0) * (text.ndim - 2), 0, length - text.shape[1])) for text in texts]
 
 
 def join_conds(conds: list[dict[str, Tensor]], device: torch.device) -> dict[str, Tensor]:
     """Keyword tensors of several prompts as one batch on the device."""
     level = padded if "tokens" in conds[0] else repeated
     columns = {name: [cond[name] for cond in conds] for name in conds[0]}
-    return {name: torch.cat(level(some) if some[0].ndim == 3 else some).to(device) for name, some in columns.items()}
+    return {name: torch.cat(level(some) if some[0].ndim > 1 else some).to(device) for name, some in columns.items()}
 
 
 def make_batch(

@@ -4,6 +4,7 @@ With LoRA students all roles live on one base: the teacher is the base with adap
 adapter. With full weights a role is a network of its own behind the same call.
 """
 
+import re
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -98,7 +99,9 @@ class LoraRoles(ModuleRoles):
             warnings.filterwarnings("ignore", message="Already found a `peft_config`")
             torch.manual_seed(seed)
             for role, own in adapters.items():
-                settings = {"r": own.rank, "lora_alpha": own.alpha, "target_modules": list(own.targets)}
+                # As a pattern, which must be the whole name: of a list peft takes any module whose name ends so.
+                names = "|".join(map(re.escape, own.targets))
+                settings = {"r": own.rank, "lora_alpha": own.alpha, "target_modules": names}
                 inject_adapter_in_model(LoraConfig(**settings, lora_dropout=0.0, bias="none"), net, adapter_name=role)
         self.layers = {name: layer for name, layer in net.named_modules() if isinstance(layer, LoraLayer)}
         for layer in self.layers.values():

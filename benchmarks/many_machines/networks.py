@@ -47,7 +47,7 @@ class Cost:
 def cost(size: Size, rank: int = 64) -> Cost:
     import comfy.supported_models as supported
     from comfy.model_patcher import ModelPatcher
-    from fewstep.host import model_copy
+    from fewstep.host import kernels
     from fewstep.host.training import layers
 
     config = getattr(supported, size.host_class)({**size.config, "dtype": torch.float32})
@@ -62,7 +62,7 @@ def cost(size: Size, rank: int = 64) -> Cost:
     if size.config.get("guidance_embed"):
         inputs["guidance"] = torch.empty(1, device=META)
     y, t = torch.empty(1, *size.latent, device=META), torch.empty(1, device=META)
-    with torch.no_grad(), model_copy.attention_by(attention), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), kernels.differentiable(attention), FlopCounterMode(display=False) as counter:
         net(y, t, **inputs)
     return Cost(counter.get_total_flops(), sum(p.numel() for p in net.parameters()), lora)
 

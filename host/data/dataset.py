@@ -112,7 +112,7 @@ def from_prompts(spec: DataSpec, maker: Maker, prompts: Sequence[str], look: boo
     texts = Lazy(count, lambda i: prompts[i % len(prompts)])
 
     def cond(text: str) -> dict[str, Tensor]:
-        return conditioning.model_keywords(maker.model, *encode(text), spec.height, spec.width)
+        return conditioning.model_keywords(maker.model, encode(text), spec.height, spec.width)
 
     drawn, shape = draw(spec, maker, texts, encode) if look else None, maker.shape(spec.height, spec.width)
     conds = Lazy(count, lambda i: cond(texts[i]))
@@ -154,7 +154,7 @@ def from_pictures(spec: DataSpec, maker: Maker) -> Examples:
     def cond(text: str, index: int) -> dict[str, Tensor]:
         sizes = dict(zip(SIZES, fits[index].tolist()))
         size = sizes["target_height"], sizes["target_width"]
-        return conditioning.model_keywords(maker.model, *encode(text), *size, sizes)
+        return conditioning.model_keywords(maker.model, encode(text), *size, sizes)
 
     targets = fits[:, 4:]
     groups = {
@@ -203,9 +203,9 @@ def from_host(data: HostData, spec: DataSpec, maker: Maker, look: bool) -> Examp
     sizes = {shape: architectures.image_size(maker.model, shape) for shape in groups}
 
     def cond(index: int, text: conditioning.Encoded | None = None) -> dict[str, Tensor]:
-        hidden, pooled, numbers = data.cond(index)
-        size = sizes[shapes[index]]
-        return conditioning.model_keywords(maker.model, *(text or (hidden, pooled)), *size, numbers)
+        given = data.cond(index)
+        said = given if text is None else text._replace(options={**given.options, **text.options})
+        return conditioning.model_keywords(maker.model, said, *sizes[shapes[index]])
 
     count = len(data)
     return Examples(

@@ -9,13 +9,14 @@ from torch import Tensor
 from ...training.checks import require
 from ...training.data import Lazy
 from .. import architectures
-from ..architectures import ROWS
+from ..architectures import ROWS, TEXTS
+from ..conditioning import Encoded, require_texts
 from ..sockets import Model
 
 NODE = "FewStepDataFromHost"
 NUMBERS = {name: kind for row in ROWS for name, kind in row.numbers.items()}  # SDXL's sizes; what Flux is told
 MASK = "attention_mask"  # of newer text encoders: 1 for each token that is no padding
-KNOWN = ("pooled_output", MASK, *NUMBERS)  # what a cond may carry; None is as good as absent
+KNOWN = ("pooled_output", MASK, *NUMBERS, *TEXTS)  # what a cond may carry; None is as good as absent
 REASONS = {
     "area": "covers a part of the picture",
     "mask": "covers a part of the picture",
@@ -28,14 +29,13 @@ REASONS = {
 
 @dataclass(frozen=True)
 class HostData:
-    """conds: (hidden [1, tokens, width], pooled [1, width] or None, numbers); latents: [c, h, w], or [c, frames, h, w]
-    of videos, in the VAE's scale.
+    """conds: texts with their options; latents: [c, h, w], or [c, frames, h, w] of videos, in the VAE's scale.
 
     One cond for all latents, or one for each; without latents a run is on the conds alone. masked: a cond's mask hid
     some of its tokens.
     """
 
-    conds: tuple[tuple[Tensor, Tensor | None, dict[str, float]], ...]
+    conds: tuple[Encoded, ...]
     latents: tuple[Tensor, ...] | None
     masked: bool = False
 
@@ -45,9 +45,10 @@ class HostData:
     def digest(self) -> str:
         """A short name of exactly these numbers."""
         state = hashlib.blake2b(digest_size=8)
-        for hidden, pooled, numbers in self.conds:
+        for cond in self.conds:
+            numbers = {name: value for name, value in cond.options.items() if name in NUMBERS}
             state.update(repr(sorted(numbers.items())).encode())
-            for tensor in (hidden, pooled):
+            for tensor in cond.tensors:
                 update(state, tensor)
         for latent in self.latents or ():
             update(state, latent)
@@ -56,8 +57,11 @@ class HostData:
     def fitted(self, model: Model) -> "HostData":
         """With one frame to each latent of a picture where the MODEL makes videos.
 
-        Raises ValueError for videos elsewhere, and for masked texts where the network is shown the mask.
+        Raises ValueError for videos elsewhere, for masked texts where the network is shown the mask, and for texts of
+        another family's encoder.
         """
+        for cond in self.conds:
+            require_texts(architectures.of(model), cond)
         require(
             not (self.masked and architectures.of(model).heeds_mask),
             f"{NODE}: a conditioning's {MASK} hides some of its tokens, which training would not. Encode one prompt at "
@@ -83,13 +87,12 @@ class HostData:
 
         return Lazy(len(self), one)
 
-    def cond(self, index: int) -> tuple[Tensor, Tensor | None, dict[str, float]]:
+    def cond(self, index: int) -> Encoded:
         return self.conds[index if len(self.conds) > 1 else 0]
 
 
-def update(state, tensor: Tensor | None) -> None:
-    if tensor is not None:
-        state.update(str(tuple(tensor.shape)).encode() + tensor.detach().float().cpu().contiguous().numpy().tobytes())
+def update(state, tensor: Tensor) -> None:
+    state.update(str(tuple(tensor.shape)).encode() + tensor.detach().float().cpu().contiguous().numpy().tobytes())
 
 
 def read(latents: list[dict] | None, conditioning: list[list]) -> HostData:
@@ -108,16 +111,17 @@ def read(latents: list[dict] | None, conditioning: list[list]) -> HostData:
     return HostData(conds, rows, masked=any(not bool(mask.all()) for mask in masks))
 
 
-def conds_of(hidden: Tensor, options: dict) -> list[tuple]:
+def conds_of(hidden: Tensor, options: dict) -> list[Encoded]:
     """One cond for each row of hidden states [b, tokens, width]."""
     for key, value in options.items():
         if key not in KNOWN and value is not None:
             why = REASONS.get(key, f"carries {key!r}")
             raise ValueError(f"{NODE}: a conditioning {why}, which cannot be taught. Give the text's alone.")
     numbers = {key: kind(options[key]) for key, kind in NUMBERS.items() if options.get(key) is not None}
-    pooled = options.get("pooled_output")
+    texts = {key: options[key] for key in TEXTS if options.get(key) is not None}
+    pooled, carried = options.get("pooled_output"), {**numbers, **texts}
     rows = range(len(hidden))
-    return [(hidden[i : i + 1], None if pooled is None else pooled[i : i + 1], numbers) for i in rows]
+    return [Encoded(hidden[i : i + 1], None if pooled is None else pooled[i : i + 1], carried) for i in rows]
 
 
 def rows_of(latent: dict) -> list[Tensor]:

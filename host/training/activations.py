@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ...training import lora_forward
 from ...training.adversarial import as_map
-from .. import architectures, conditioning, model_copy, network_copy
+from .. import architectures, conditioning, kernels, model_copy, network_copy
 from ..networks import Network
 from . import layers
 from .job import Job
@@ -93,7 +93,12 @@ def add_lora(module: nn.Module, rank: int, kind: torch.dtype) -> None:
 def kept(job: Job) -> tuple[Kept, list[int]]:
     """(what one pass of the student with the run's batch and size keeps, channels of the discriminator's features)."""
     config, model = job.config, job.model
-    with torch.inference_mode(False), torch.enable_grad(), model_copy.attention_by(attention):
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        kernels.differentiable(attention),
+        kernels.autocast_on_meta(),
+    ):
         net = model_copy.to_trainable(on_meta(model.model.diffusion_model), KINDS[config.precision])
         net.dtype = KINDS[config.precision]
         if net.dtype != torch.float32:
@@ -164,4 +169,5 @@ def keywords(job: Job) -> dict[str, Tensor]:
     """The empty prompt's conditioning, as large as the batch."""
     cond = conditioning.encode_prompts(job.model, job.clip, [""], job.spec.height, job.spec.width)[0]
     cond.pop("tokens", None)
-    return {name: torch.empty(job.config.batch_size, *t.shape[1:], device=META) for name, t in cond.items()}
+    count = job.config.batch_size
+    return {name: torch.empty(count, *t.shape[1:], dtype=t.dtype, device=META) for name, t in cond.items()}

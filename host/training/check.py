@@ -8,7 +8,7 @@ import torch
 from ...training import optimizers
 from ...training.checks import require
 from ...training.config import check_resume
-from .. import architectures, folders, model_copy, names
+from .. import architectures, conditioning, folders, model_copy, names
 from ..loading import loras, merging
 from ..sockets import Model
 from . import export, layers, memory, patches, tensorboard
@@ -65,17 +65,27 @@ def sockets(job: Job) -> None:
 
 
 def network(job: Job) -> None:
-    """Refuse a MODEL of no family that can be trained, and layers or an optimizer that are not."""
+    """Refuse a MODEL of no family that can be trained, another's text encoder, and layers or an optimizer that are
+    not."""
+    other = architectures.other_class(job.model)
+    require(
+        not other,
+        f"{NODE}: the model is a {other}, which the host samples with more than a text: pictures, poses, sound or its "
+        "own earlier frames. A training has texts alone. Load the text-to-video model.",
+    )
     require(
         can_be_trained(job.model),
         f"{NODE}: the model is none of the kinds it can train: {', '.join(architectures.trained())}. Load one of "
         "these.",
     )
-    base, pixels, spec = architectures.of(job.model).base, architectures.of(job.model).latents.pixels, job.spec
+    row, spec = architectures.of(job.model), job.spec
     require(
-        not any(side % pixels for side in (spec.width, spec.height, spec.buckets)),
-        f"{NODE}: the data's sides are {spec.width} and {spec.height} pixels. {base} wants multiples of {pixels}.",
+        not any(side % row.latents.pixels for side in (spec.width, spec.height, spec.buckets)),
+        f"{NODE}: the data's sides are {spec.width} and {spec.height} pixels. {row.base} wants multiples of "
+        f"{row.latents.pixels}.",
     )
+    if row.texts[1:]:
+        conditioning.require_texts(row, conditioning.encode_text(job.clip, ""))
     if not job.trains_lora:
         model_copy.refuse_quantised(job.model.model.diffusion_model, NODE)
     for role in job.roles:

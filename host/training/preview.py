@@ -29,7 +29,7 @@ class Preview:
         spec, prompts = job.spec, job.preview_prompts
         encoded = [conditioning.encode_text(job.clip, prompt) for prompt in [*prompts, ""]]
         size = (spec.height, spec.width)
-        self.conds = [conditioning.model_keywords(job.model, *text, *size) for text in encoded[:-1]]
+        self.conds = [conditioning.model_keywords(job.model, text, *size) for text in encoded[:-1]]
         shape = architectures.latent_shape(job.model, *size)
         self.noise = sampling.unit_noise(shape, job.config.seed, list(range(len(prompts))))
         how = {"steps": spec.teacher_steps, "cfg": spec.teacher_cfg}

@@ -36,5 +36,5 @@ def host_data(model, clip, vae, file: Path):
     from fewstep.host.data.from_host import HostData
 
     texts = captions()
-    encoded = {text: (*encode_text(clip, text), {}) for text in dict.fromkeys(texts)}
+    encoded = {text: encode_text(clip, text) for text in dict.fromkeys(texts)}
     return HostData(tuple(encoded[text] for text in texts), tuple(latents(model, vae, file)))

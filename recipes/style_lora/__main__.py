@@ -86,7 +86,7 @@ def main() -> None:
     encoded = [conditioning.encode_text(clip, prompt) for prompt in [*prompts, ""]]
     with model_copy.training_mode():
         latents = styled_latents(model, vae, encoded[:-1], encoded[-1])
-        conds = [conditioning.model_keywords(model, *text, *SIZE) for text in encoded[:-1]]
+        conds = [conditioning.model_keywords(model, text, *SIZE) for text in encoded[:-1]]
         learnt = learn(model_copy.TrainingCopy(model), latents, conds, layers.lora_targets(model), args.steps)
     tensors = keys.export_lora(learnt, layers.lora_names(model), RANK)
     tensors = {key: tensor.half() if tensor.ndim else tensor for key, tensor in tensors.items()}

@@ -95,7 +95,7 @@ def test_prompts_past_the_cap_give_the_same_bits_and_below_it_the_text_encoder_i
 def test_the_cap_is_in_megabytes_and_changes_no_digest(tiny):
     from fewstep.host import conditioning
 
-    hidden, pooled = conditioning.encode_text(tiny[1], "")
+    hidden, pooled, _ = conditioning.encode_text(tiny[1], "")
     most = 2**20 // (4 * (hidden.numel() + pooled.numel()))
     below, past = Counting(tiny[1]), Counting(tiny[1])
     encode = conditioning.text_encoder(below, map(str, range(most)), 1)
@@ -247,7 +247,7 @@ def encoded(tiny, text: str) -> list:
     from fewstep.host import conditioning
 
     with torch.inference_mode():
-        hidden, pooled = conditioning.encode_text(tiny[1], text)
+        hidden, pooled, _ = conditioning.encode_text(tiny[1], text)
         return [[hidden.clone(), {"pooled_output": pooled}]]
 
 

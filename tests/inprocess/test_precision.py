@@ -15,7 +15,7 @@ def difference(
     """(x0 at t = 999, that minus x0 at t = 979 of the trajectory through `target`, or through the first)."""
     from fewstep.host import conditioning, model_copy
 
-    keywords = [conditioning.model_keywords(model, *conditioning.encode_text(clip, text), 96, 96) for text in PROMPTS]
+    keywords = [conditioning.model_keywords(model, conditioning.encode_text(clip, text), 96, 96) for text in PROMPTS]
     half = torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32, cache_enabled=False)
     with model_copy.training_mode(), torch.no_grad(), half:
         copy = model_copy.TrainingCopy(model, dtype)

@@ -5,81 +5,26 @@ The embedded host knows SD3 alone; the others run where their class exists (see 
 
 import pytest
 import torch
-from fewstep.tests.helpers import small_models
-from fewstep.training import methods
+from fewstep.tests.helpers.transformer_runs import (
+    FAMILIES,
+    METHODS,
+    PROMPTS,
+    SIZE,
+    Text,
+    base_of,
+    given_data,
+    made,
+    run,
+)
 from fewstep.training.config import TrainConfig
-from fewstep.training.options import ConsistencyOptions, DMDOptions, ScoreOptions, TSCDOptions
 
-PROMPTS = ("a red apple", "a blue car, a prompt of more tokens than the other")
-FAMILIES = ("SD3", "Flux", "FLUX.2", "Qwen-Image", "Z-Image", "Wan", "Wan 2.2 5B")
-SIZE = (64, 96)  # pixels, height and width: latents of 8 x 12
 # Learning rate, and what the loss falls to: in two, an image token has more numbers than the small network is wide.
 LEARNS = {"SD3": (1e-2, 0.3), "Flux": (1e-2, 0.3), "FLUX.2": (3e-3, 0.8), "Wan 2.2 5B": (1e-3, 0.98)}
-LCM = ConsistencyOptions(skip=200, guidance_min=2.0, guidance_max=2.0, loss="l2")
-JUMP = ConsistencyOptions(boundary=False, end="random", skip=100, guidance_min=2.0, guidance_max=2.0)
-SCORE = ScoreOptions(timesteps=(999, 499), guidance=2.0)
-METHODS = {
-    "LCM": lambda: methods.lcm(LCM),
-    "TSCD": lambda: methods.tscd(
-        TSCDOptions(segments=(2,), phase_steps=(2,), distance=(1.0,), adversarial=(0.1,), consistency=JUMP)
-    ),
-    "DMD": lambda: methods.dmd(DMDOptions(score=SCORE, student_every=2, regression_weight=0.5, regression_steps=2)),
-}
-
-
-class Text:
-    """A text encoder of the small models' widths. A prompt's length counts, as a long one's does in T5."""
-
-    def __init__(self, alike: bool = False):
-        self.alike = alike
-
-    def tokenize(self, text):
-        return text
-
-    def encode_from_tokens(self, tokens, return_pooled=True):
-        generator = torch.Generator().manual_seed(len(tokens))
-        length = 12 if self.alike or len(tokens) < 20 else 17
-        return torch.randn(1, length, 32, generator=generator), torch.randn(1, 32, generator=generator)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def model(request, tmp_path_factory):
-    small_models.start(tmp_path_factory.mktemp("transformer-students"))
-    made = small_models.make(request.param)
-    if made is None:
-        pytest.skip(f"this host has no {request.param}")
-    return made
-
-
-def given_data(model, count: int = 4, frames: tuple[int, ...] = ()):
-    """LATENT and CONDITIONING lists as the host's nodes give them: pictures, or clips; the guidance is Flux's."""
-    from fewstep.host import architectures
-    from fewstep.host.data import from_host
-
-    channels, *_, height, width = architectures.latent_shape(model, *SIZE)
-    latents = torch.randn(count, channels, *frames, height, width, generator=torch.Generator().manual_seed(5))
-    hidden, pooled = Text().encode_from_tokens(PROMPTS[0])
-    return from_host.read([{"samples": latents}], [[[hidden, {"pooled_output": pooled, "guidance": 2.5}]]])
-
-
-def run(model, folder, method, steps=2, text=None, data=None, **options):
-    """(result, job, roles) of a few real steps through the function behind FewStepDistill."""
-    from fewstep.host import folders
-    from fewstep.host.data import dataset
-    from fewstep.host.training import roles, run
-    from fewstep.host.training.job import Job
-
-    spec = dataset.DataSpec(PROMPTS, None, SIZE[1], SIZE[0], 4, 2, 2.0, host_data=data)
-    settings = {"batch_size": 2, "rank": 4, "alpha": 4.0, "learning_rate": 1e-2}
-    kept, make = [], roles.roles_of
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folders, "output_folder", lambda: folder / "output")
-        patch.setattr(folders, "lora_folder", lambda: folder / "loras")
-        patch.setattr(roles, "roles_of", lambda *a: kept.append(make(*a)) or kept[0])
-        with torch.inference_mode():  # as the host runs its nodes
-            config = TrainConfig(steps=steps, **{**settings, **options})
-            job = Job(model, text or Text(), None, spec, method, config, folder.name, [])
-            return run.distil(job), job, kept[0]
+    return made(request.param, tmp_path_factory.mktemp("transformer-students"))
 
 
 def fixed_batch(model, count=8):
@@ -89,12 +34,6 @@ def fixed_batch(model, count=8):
     spec = dataset.DataSpec((), None, SIZE[1], SIZE[0], 4, 2, 2.0, host_data=given_data(model))
     examples = dataset.build(spec, dataset.Maker(model, Text(), None, 0, None))
     return make_batch(examples, 0, 0, count, torch.device("cpu"))
-
-
-def base_of(model) -> str:
-    from fewstep.host import architectures
-
-    return architectures.of(model).base
 
 
 def bits(model) -> dict[str, torch.Tensor]:
@@ -181,27 +120,6 @@ def test_checkpointing_gives_the_same_student(model, tmp_path):
     assert all(torch.allclose(plain.tensors[key], again.tensors[key], atol=1e-6) for key in plain.tensors)
 
 
-def test_texts_of_unequal_length_weigh_what_they_weigh_alone(model):
-    """A repeated text would pull more of the joint attention; so would zeros behind it."""
-    from fewstep.host import architectures, conditioning, model_copy
-    from fewstep.training.data import join_conds
-
-    copy, conds = model_copy.TrainingCopy(model), conditioning.encode_prompts(model, Text(), list(PROMPTS), *SIZE)
-    lengths = [cond["c_crossattn"].shape[1] for cond in conds]
-    assert lengths == [int(cond["tokens"]) for cond in conds]
-    assert lengths == ([512, 512] if base_of(model) == "FLUX.2" else [12, 17])  # where the host pads, so does training
-    shape = architectures.latent_shape(model, *SIZE)
-    y, sigma = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)), torch.tensor([0.9, 0.5])
-    with torch.inference_mode(False), torch.no_grad():
-        together = copy.denoise(y, sigma, join_conds(conds, torch.device("cpu")))
-        alone = [copy.denoise(y[i : i + 1], sigma[i : i + 1], conds[i]) for i in range(2)]
-        padded = join_conds([{k: v for k, v in c.items() if k != "tokens"} for c in conds], torch.device("cpu"))
-        repeated = copy.denoise(y, sigma, padded)
-    assert torch.allclose(together, torch.cat(alone), atol=1e-5)
-    if base_of(model) in ("SD3", "Flux", "Qwen-Image", "Z-Image"):  # text and image are one row of tokens
-        assert not torch.allclose(repeated, torch.cat(alone), atol=1e-4)
-
-
 def test_the_sigmas_of_training_are_those_of_sampling(model):
     """The model's own shift is in both: time (t + 1) / 1000 is bent, and t = 999 is pure noise."""
     from fewstep.host import model_copy
@@ -256,18 +174,3 @@ def test_a_clip_is_trained_as_it_is_given(model, tmp_path):
     with torch.inference_mode(False), torch.no_grad():
         ours, plain = (student_of(model, tensors).denoise(y, sigma, cond) for tensors in (result.tensors, {}))
     assert ours.shape == y.shape and not torch.allclose(ours, plain, atol=1e-2)
-
-
-@pytest.mark.parametrize("hidden", [0, 3])
-def test_a_texts_mask_is_taken_where_it_changes_nothing(model, hidden):
-    """A mask of ones always; one that hides tokens only where the host does not show it to the network (FLUX.2)."""
-    from fewstep.host.data import from_host
-
-    mask, (text, pooled) = torch.ones(1, 12), Text().encode_from_tokens(PROMPTS[0])
-    mask[:, :hidden] = 0
-    data = from_host.read(None, [[[text, {"pooled_output": pooled, "attention_mask": mask}]]])
-    if hidden and base_of(model) != "FLUX.2":
-        with pytest.raises(ValueError, match="attention_mask hides some of its tokens"):
-            data.fitted(model)
-    else:
-        assert torch.equal(data.fitted(model).conds[0][0], text)

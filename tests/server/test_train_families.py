@@ -13,7 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 TINY = "fewstep-tiny-sd.safetensors"
-FAMILIES = ("Qwen-Image", "Z-Image", "FLUX.2", "Wan", "Wan 2.2 5B")
+FAMILIES = ("Qwen-Image", "Z-Image", "FLUX.2", "Wan", "Wan 2.2 5B", "Anima")
+TWO_TEXTS = ("Anima",)
 CLIPS = ("Wan", "Wan 2.2 5B")
 SIZE = {"width": 64, "height": 64}
 DRAWN = {**SIZE, "teacher_steps": 2, "teacher_cfg": 2.0}
@@ -32,13 +33,18 @@ def node(kind: str, **inputs) -> dict:
     return {"class_type": kind, "inputs": inputs}
 
 
+def clip_of(base: str) -> list:
+    return ["8", 0] if base in TWO_TEXTS else ["2", 1]
+
+
 def loaded(base: str) -> dict:
-    """The network by the stock loader (1), the tiny base's text encoder (2) and a prompt (3)."""
-    return {
+    """The network by the stock loader (1), the tiny base's text encoder (2, or 8 with a second text), a prompt (3)."""
+    graph = {
         "1": node("UNETLoader", unet_name=f"{base}.safetensors", weight_dtype="default"),
         "2": node("CheckpointLoaderSimple", ckpt_name=TINY),
-        "3": node("CLIPTextEncode", clip=["2", 1], text="a red circle"),
+        "3": node("CLIPTextEncode", clip=clip_of(base), text="a red circle"),
     }
+    return graph | ({"8": node("SmallSecondText", clip=["2", 1])} if base in TWO_TEXTS else {})
 
 
 def training(base: str, name: str, data: dict) -> dict:
@@ -48,8 +54,8 @@ def training(base: str, name: str, data: dict) -> dict:
         **data,
         "6": node("FewStepMethodLCM", **lcm),
         "7": node(
-            "FewStepDistill", model=["1", 0], clip=["2", 1], data=["5", 0], method=["6", 0], run_name=name, steps=3,
-            batch_size=2, rank=4, learning_rate=1e-1,
+            "FewStepDistill", model=["1", 0], clip=clip_of(base), data=["5", 0], method=["6", 0], run_name=name,
+            steps=3, batch_size=2, rank=4, learning_rate=1e-1,
         ),
     }  # fmt: skip
 

@@ -50,5 +50,5 @@ class TinySDXL(TinyText, supported.SDXL):
 
 
 supported.models.extend([TinySD2, TinySDXL])
-NODE_CLASS_MAPPINGS = {"SmallNetworkLoader": networks.SmallNetwork}
+NODE_CLASS_MAPPINGS = {"SmallNetworkLoader": networks.SmallNetwork, "SmallSecondText": networks.SecondText}
 networks.install()

@@ -4,6 +4,7 @@ The host recognises each by the names in the file. What it then takes as publish
 the text, is read from here where the file's width is no published one.
 """
 
+from functools import partial
 from pathlib import Path
 
 import comfy.model_detection as detection
@@ -43,10 +44,24 @@ CONFIGS = {  # base: (the host's class, its options)
             "ops_bias": False, "default_ref_method": "index", "ref_index_scale": 10.0,
         },
     ),
+    "Anima": (
+        "Anima",
+        {
+            "image_model": "anima", "max_img_h": 240, "max_img_w": 240, "max_frames": 128, "in_channels": 16,
+            "out_channels": 16, "patch_spatial": 2, "patch_temporal": 1, "model_channels": 128, "num_blocks": 2,
+            "num_heads": 2, "crossattn_emb_channels": TEXT, "concat_padding_mask": True, "pos_emb_cls": "rope3d",
+            "use_adaln_lora": True, "adaln_lora_dim": 16, "rope_h_extrapolation_ratio": 4.0,
+            "rope_w_extrapolation_ratio": 4.0,
+        },
+    ),
     "Wan": ("WAN21_T2V", {**WAN, "in_dim": 16, "out_dim": 16}),
     "Wan 2.2 5B": ("WAN22_T2V", {**WAN, "in_dim": 48, "out_dim": 48}),
 }  # fmt: skip
-WIDTH = {"qwen_image": "img_in.weight", "lumina2": "x_embedder.weight", "wan2.1": "patch_embedding.weight"}
+ADAPTER = {"source_dim": TEXT, "target_dim": TEXT, "model_dim": TEXT, "num_layers": 1, "num_heads": 2}  # Anima's
+WIDTH = {
+    "qwen_image": "img_in.weight", "lumina2": "x_embedder.weight", "wan2.1": "patch_embedding.weight",
+    "anima": "x_embedder.proj.1.weight",
+}  # fmt: skip
 PUBLISHED = (1536, 2048, 2304, 3072, 3840, 5120)
 
 
@@ -71,6 +86,10 @@ def install() -> None:
     if hasattr(supported, "ZImage"):
         width = {"image_model": "lumina2", "dim": CONFIGS["Z-Image"][1]["dim"]}
         supported.models.insert(0, type("SmallZImage", (supported.ZImage,), {"unet_config": width}))
+    if hasattr(supported, "Anima"):
+        from comfy.ldm.anima import model
+
+        model.LLMAdapter = partial(model.LLMAdapter, **ADAPTER)
 
 
 class SmallNetwork:
@@ -96,3 +115,30 @@ class SmallNetwork:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(weights, folder / f"{base}.safetensors")
         return {"ui": {"text": ["written"]}}
+
+
+class SecondText:
+    """The tiny base's CLIP that also gives its tokens and their weights as Anima's does, without the padding."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "FewStep/tests", "give", ("CLIP",)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict:
+        return {"required": {"clip": ("CLIP", {})}}
+
+    def give(self, clip) -> tuple:
+        twin = clip.clone()
+
+        def encode(tokens: dict, return_pooled=False, return_dict=False):
+            found = clip.encode_from_tokens(tokens, return_pooled=return_pooled, return_dict=return_dict)
+            if return_dict:
+                (pairs,) = next(iter(tokens.values()))
+                ids, weights = zip(*[pair for i, pair in enumerate(pairs) if i == 0 or pair[0] != pairs[-1][0]])
+                found |= {
+                    "t5xxl_ids": torch.tensor(ids, dtype=torch.int) % 32128,
+                    "t5xxl_weights": torch.tensor(weights),
+                }
+            return found
+
+        twin.encode_from_tokens = encode
+        return (twin,)
