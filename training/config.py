@@ -56,9 +56,12 @@ class TrainConfig:
         require(0 <= self.ema_decay < 1, f"ema_decay must lie in 0..1 (1 excluded), got {self.ema_decay}.")
         require(self.warmup >= 0 and self.clip > 0, "warmup must not be negative, and clip must be positive.")
 
-    def rate(self, step: int, peak: float, warmup: int = 0) -> float:
-        """The learning rate of a step: linear warm-up to the peak, then constant or half a cosine to zero."""
-        rising = min(1.0, (step + 1) / warmup) if warmup else 1.0
+    def rate(self, step: int, peak: float, warmup: int = 0, first: int = 0) -> float:
+        """The learning rate of a step: linear warm-up from `first` to the peak, then constant or half a cosine to zero.
+
+        first: the step in which the role begins, so that a critic's head start does not use up the student's warm-up.
+        """
+        rising = min(1.0, (step - first + 1) / warmup) if warmup else 1.0
         falling = 0.5 * (1 + cos(pi * min(step / self.steps, 1))) if self.decay == "cosine" else 1.0
         return peak * rising * falling
 

@@ -170,7 +170,7 @@ class Trainer:
         whole = size * self.processes.count
         logs: dict[str, Tensor] = {}
         training = self.training[turn.role]
-        rate = self.config.rate(self.step, training.rate, training.warmup)
+        rate = self.config.rate(self.step, training.rate, training.warmup, self.method.begins(turn.role))
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.zero_grad(set_to_none=True)

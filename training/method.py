@@ -88,6 +88,10 @@ class Method:
     def trained(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(turn.role for turn in self.turns))
 
+    def begins(self, role: str) -> int:
+        """The step of a role's first turn."""
+        return min(turn.first for turn in self.turns if turn.role == role)
+
     @property
     def phases(self) -> tuple[int, ...]:
         """Steps at which the student's turns begin; its moving average begins anew there."""
