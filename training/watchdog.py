@@ -17,8 +17,8 @@ FIRST = 20  # how many losses that median is of
 IDLE = 50  # student's turns in a row in which no image was below a reward's alpha
 WON = 100  # discriminator's turns in a row in which it tells apart at least this share of its logits
 WON_ACCURACY = 0.999
-USUAL = 100  # a loss is of the usual size within ...
-UNSOUND = 30.0  # ... this multiple of the median of so many before it
+USUAL = 100  # a size that so many of a role's losses in a row have becomes the usual one
+UNSOUND = 30.0  # a loss is of the usual size within this multiple of the median of as many before it
 
 RATES = {"student": "learning_rate", "critic": "critic_rate", "discriminator": "discriminator_rate"}
 
@@ -38,6 +38,7 @@ class Watch:
     last: dict[str, float] = field(default_factory=dict)
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
     usual: dict[str, deque] = field(default_factory=dict)  # the recent losses of each role that were sound
+    odd: dict[str, list[float]] = field(default_factory=dict)  # those since then that were not
     sound: int = 0  # the newest step whose weights gave every role a loss of the usual size
     shaken: bool = False  # the last loss was not
     idle: int = 0  # student's turns since a reward's hinge was last active
@@ -64,16 +65,23 @@ class Watch:
 
     def vouch(self, record: dict) -> None:
         """A step's losses are those of the weights before it: of the usual size, they say that these were sound."""
-        self.shaken = False
-        for role, loss in losses_of(record).items():
-            usual = self.usual.setdefault(role, deque(maxlen=USUAL))
-            limit = UNSOUND * median(usual) if usual else 0.0
-            if limit and abs(loss) > limit:
-                self.shaken = True
-            else:
-                usual.append(abs(loss))
+        self.shaken = any([not self.of_usual_size(role, abs(loss)) for role, loss in losses_of(record).items()])
         if not self.shaken:
             self.sound = record["step"] - 1
+
+    def of_usual_size(self, role: str, loss: float) -> bool:
+        """A loss may also settle at a new size, as SwiftBrush's does, which is 0 while the critic is the teacher."""
+        usual, odd = self.usual.setdefault(role, deque(maxlen=USUAL)), self.odd.setdefault(role, [])
+        limit = UNSOUND * median(usual) if usual else 0.0
+        if not limit or loss <= limit:
+            usual.append(loss)
+            odd.clear()
+            return True
+        odd.append(loss)
+        if len(odd) == USUAL:
+            usual.extend(odd)
+            odd.clear()
+        return False
 
     @property
     def protected(self) -> int:

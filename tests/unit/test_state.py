@@ -156,6 +156,8 @@ def test_usual_losses_vouch_for_the_weights_before_them():
     assert watch(1, 2, 20, 1).sound == 3 and not watch(1, 2, 20, 1).protected
     assert watch(1, 2, 1, 1e5, 1e6).sound == 2 and watch(1, 2, 1, 1e5, 1e6).protected == 2
     assert watch(0, 0, 1, 1).sound == 3  # a first turn may have no loss at all
+    rising = [0, 1e-6, 1e-6, *[1.0] * 101]  # SwiftBrush's, whose critic begins as the teacher
+    assert watch(*rising[:100]).sound == 2 and watch(*rising).sound == len(rising) - 1
     assert "step 0, its start" in way_back([10, 20], 9) and "step 10, the last" in way_back([10, 20], 19)
 
 
