@@ -187,12 +187,16 @@ class ScoreOptions:
 
     timesteps: the student's; one is the one-step student, t = 800 Hyper-SD's second product, t = 399 DMD2's one-step
     SDXL; several need a rollout.
+
+    Scores guided alike cancel their guidance: the student comes to rest at the *unguided* teacher's images, whatever
+    the number. A critic guided less leaves the difference to the student, and at 1 more than sampling at that cfg has:
+    for Gaussians 1.5 beside 1, or 2 beside 1.5, come out where cfg 2 samples, and 2 beside 1 beyond cfg 3.
     """
 
     timesteps: tuple[int, ...] = (999,)
     weight: Literal["vsd", "dmd"] = "dmd"  # of the score difference: see score_gradient
     guidance: float = 7.5  # of the real score
-    critic_guidance: float = 1.0  # of the fake score; SwiftBrush guides both
+    critic_guidance: float = 1.0  # of the fake score; SwiftBrush guides both alike
     t_min: int = 20
     t_max: int = 980
     stochastic: bool = True  # rollout with fresh noise (DMD2) or deterministic

@@ -1,11 +1,14 @@
-"""Distribution matching: where the rate of its student begins."""
+"""Distribution matching: where the rate of its student begins, and at which guidance the student comes to rest."""
 
 from dataclasses import replace
 
-from fewstep.tests.helpers.exact_teacher import trained
-from fewstep.tests.helpers.gaussian import examples
+import pytest
+from fewstep.tests.helpers.exact_teacher import PATH, some_batch, trained
+from fewstep.tests.helpers.gaussian import Mixture, examples
 from fewstep.training import methods
-from fewstep.training.options import DMDOptions
+from fewstep.training.options import DMDOptions, ScoreOptions
+from fewstep.training.roles import ModuleRoles
+from fewstep.training.score import score_gradient
 from fewstep.training.state import RunFolder
 
 
@@ -19,3 +22,34 @@ def test_a_critics_head_start_leaves_the_student_its_warm_up(tmp_path):
     trained(method, tmp_path, 12, prompts_alone(), warmup=4, learning_rate=1e-3, decay="constant", batch_size=4)
     rates = [record.get("learning_rate") for record in RunFolder(tmp_path).metrics()]
     assert rates[:8] == [None] * 8 and rates[8:] == [0.25e-3, 0.5e-3, 0.75e-3, 1e-3]
+
+
+class Scaled:
+    """The exact denoiser of the data times c."""
+
+    def __init__(self, c: float):
+        self.c = c
+
+    def __call__(self, y, sigma, cond):
+        return self.c * Mixture()(y / self.c, sigma / self.c, cond)
+
+
+def pull(c: float, guidance: float, critic_guidance: float, weight: str) -> float:
+    """d loss / d c of the generator x0 = c data whose exact score the critic is: above 0 it shrinks, below it grows."""
+    options = ScoreOptions(weight=weight, guidance=guidance, critic_guidance=critic_guidance)
+    roles, batch = ModuleRoles({"teacher": Mixture(), "critic": Scaled(c)}), some_batch(2048)
+    gradient = score_gradient(roles, PATH, batch, c * batch.x0, options)
+    return float((gradient * batch.x0).sum((1, 2, 3)).mean())
+
+
+@pytest.mark.parametrize("weight", ["vsd", "dmd"])
+@pytest.mark.parametrize("guidance", [1.0, 4.5])
+def test_equally_guided_scores_come_to_rest_at_the_unguided_teacher(guidance, weight):
+    """SwiftBrush: the two guidances cancel, whatever they are."""
+    assert pull(1.0, guidance, guidance, weight) == 0
+    assert pull(0.95, guidance, guidance, weight) < 0 < pull(1.05, guidance, guidance, weight)
+
+
+@pytest.mark.parametrize("weight", ["vsd", "dmd"])
+def test_a_critic_guided_less_leaves_guidance_to_the_student(weight):
+    assert pull(1.0, 2.0, 1.0, weight) < pull(1.0, 2.0, 1.5, weight) < 0
