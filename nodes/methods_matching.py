@@ -98,7 +98,10 @@ TURNS = {
 # What SwiftBrush and DMD have in common.
 BY_SCORES = {
     "guidance": number(GUIDANCE, "cfg of the real score (the teacher)."),
-    "critic_guidance": number(GUIDANCE, "cfg of the fake score (the critic)."),
+    "critic_guidance": number(
+        GUIDANCE,
+        "cfg of the fake score (the critic). As guidance: the student nears the unguided model; 1: a guided one.",
+    ),
     **TURNS,
     "regression_weight": number(WEIGHT, "Weight of the regression on noise-image pairs. DMD: 0.25, DMD2: 0."),
     "regression_steps": whole(50, "DDIM steps of the teacher where the data does not know its noises.", advanced=True),
@@ -119,7 +122,8 @@ class FewStepMethodSwiftBrush:
 
     @classmethod
     def INPUT_TYPES(cls):
-        return inputs(of(SwiftBrushOptions(), **BY_SCORES))
+        asked = "Where the student is asked: one step. That of start_lora, where it has one of its own: 500, 399."
+        return inputs(of(SwiftBrushOptions(), **BY_SCORES, timesteps=text(asked, advanced=True)))
 
     def build(self, **options):
         return (methods.swiftbrush(chosen(SwiftBrushOptions(), **options)),)
