@@ -100,6 +100,8 @@ def test_every_widget_reaches_the_options(name, nodes):
             value = 40  # a multiple of the grid's step
         if widget == "grid":
             value = 100
+        if (widget, name) == ("timesteps", "SwiftBrush"):
+            value = "500"  # one step
         changed = built(node, **more, **{widget: value})
         assert (changed.options, changed.turns) != (default.options, default.turns), widget
 
@@ -111,6 +113,7 @@ def test_every_widget_reaches_the_options(name, nodes):
         ("TSCD", {"segments": "8; 4"}, "^FewStep Method TSCD: segments must be numbers with commas between them"),
         ("LCM", {"guidance_min": 9.0}, "^FewStep Method LCM: guidance needs 0 < min <= max"),
         ("ImagineFlash", {"timesteps": "1, 2"}, "^FewStep Method Imagine Flash: timesteps must fall within 999..0"),
+        ("SwiftBrush", {"timesteps": "900, 500"}, "^FewStep Method SwiftBrush: SwiftBrush's student has one step"),
         ("Feedback", {"weight": 0.0}, "^FewStep Method Feedback: weight 0 would do nothing"),
         ("Feedback", {"alpha": "much"}, "^FewStep Method Feedback: alpha must be a number"),
         ("Sum", {"weight": 0.0}, "^FewStep Method Sum: weight 0 would train"),
