@@ -199,6 +199,8 @@ class ScoreOptions:
     critic_guidance: float = 1.0  # of the fake score; SwiftBrush guides both alike
     t_min: int = 20
     t_max: int = 980
+    # Where a step's images are noised to: t_min..t_max (DMD2), or down to the next step's timestep, as in TDM.
+    levels: Literal["all", "segment"] = "all"
     stochastic: bool = True  # rollout with fresh noise (DMD2) or deterministic
     drop: float = 0.1  # share of critic samples with the empty prompt, needed where the critic is guided
     critic_weight: Literal["eps", "vsd"] = "eps"  # of the critic's loss; vsd: eps times a_t, as SwiftBrush
@@ -212,6 +214,9 @@ class ScoreOptions:
         check_fields(self, falling=("timesteps",))
         low, high = self.t_min, self.t_max
         require(0 <= low < high <= 999, f"t_min and t_max need 0 <= t_min < t_max <= 999, got {low}..{high}.")
+        shared = self.levels == "all" or all(low <= t < high for t in self.timesteps[1:])
+        sentence = f"levels segment needs timesteps after the first within {low}..{high - 1}, t_min to below t_max"
+        require(shared, f"{sentence}, got {list(self.timesteps)}.")
         require(self.guidance > 0 and self.critic_guidance > 0, "guidance must be positive.")
         require(0 <= self.drop <= 1, f"drop must lie in 0..1, got {self.drop}.")
 
