@@ -83,5 +83,5 @@ def test_the_levels_of_one_step_are_all_of_them():
 
 @pytest.mark.parametrize("wrong", [(999, 499, 10), (999, 990)])
 def test_a_step_without_levels_is_refused(wrong):
-    with pytest.raises(ValueError, match="levels segment needs timesteps after the first within 20..979"):
+    with pytest.raises(ValueError, match="levels segment needs later timesteps in 20..979"):
         ScoreOptions(timesteps=wrong, levels="segment")
