@@ -146,6 +146,7 @@ class FewStepMethodDMD:
         steps = "The student's steps: 999, 800 (Hyper-SD's U-Net), 399 (DMD2's one step), or 999, 749, 499, 249."
         against = "Weight of the adversarial loss against the data's images. DMD2: 0.001-0.005. 0: prompts alone."
         telling = "Weight of the discriminator's loss in the critic's; for heads on the critic. DMD2: 0.01."
+        where = "Levels of several steps' scores: all (DMD2), or each step its own, from its timestep to the next."
         widgets = of(
             DMDOptions(),
             timesteps=text(steps),
@@ -154,6 +155,7 @@ class FewStepMethodDMD:
             features=choice("What the discriminator looks at. DMD2: its critic."),
             discriminator_weight=number(WEIGHT, telling),
             **DISCRIMINATOR,
+            levels=choice(where, advanced=True),
         )
         return inputs(widgets)
 

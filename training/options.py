@@ -188,9 +188,8 @@ class ScoreOptions:
     timesteps: the student's; one is the one-step student, t = 800 Hyper-SD's second product, t = 399 DMD2's one-step
     SDXL; several need a rollout.
 
-    Scores guided alike cancel their guidance: the student comes to rest at the *unguided* teacher's images, whatever
-    the number. A critic guided less leaves the difference to the student, and at 1 more than sampling at that cfg has:
-    for Gaussians 1.5 beside 1, or 2 beside 1.5, come out where cfg 2 samples, and 2 beside 1 beyond cfg 3.
+    Scores guided alike cancel their guidance: the student comes to rest at the *unguided* teacher's images. A critic
+    guided less leaves more to it than the number says: of Gaussians, 1.5 beside 1 and 2 beside 1.5 draw as cfg 2 does.
     """
 
     timesteps: tuple[int, ...] = (999,)
@@ -199,6 +198,7 @@ class ScoreOptions:
     critic_guidance: float = 1.0  # of the fake score; SwiftBrush guides both alike
     t_min: int = 20
     t_max: int = 980
+    levels: Literal["all", "segment"] = "all"  # of a step: t_min..t_max (DMD2), or from its timestep to the next (TDM)
     stochastic: bool = True  # rollout with fresh noise (DMD2) or deterministic
     drop: float = 0.1  # share of critic samples with the empty prompt, needed where the critic is guided
     critic_weight: Literal["eps", "vsd"] = "eps"  # of the critic's loss; vsd: eps times a_t, as SwiftBrush
@@ -212,6 +212,8 @@ class ScoreOptions:
         check_fields(self, falling=("timesteps",))
         low, high = self.t_min, self.t_max
         require(0 <= low < high <= 999, f"t_min and t_max need 0 <= t_min < t_max <= 999, got {low}..{high}.")
+        shared = self.levels == "all" or all(low <= t < high for t in self.timesteps[1:])
+        require(shared, f"levels segment needs later timesteps in {low}..{high - 1}, got {list(self.timesteps)}.")
         require(self.guidance > 0 and self.critic_guidance > 0, "guidance must be positive.")
         require(0 <= self.drop <= 1, f"drop must lie in 0..1, got {self.drop}.")
 

@@ -20,12 +20,26 @@ def generate(roles, path: Path, batch: Batch, options) -> Tensor:
     return roles("student", y, path.sigma(t), batch.cond)
 
 
+def level(batch: Batch, options: ScoreOptions, low: int, high: int) -> Tensor:
+    """The timestep [b] that a sample's x0 is noised to, in low..high.
+
+    segment: from just above the student's next timestep to where it was asked for this x0, so that no two steps share a
+    level. A critic of all steps' images at one level knows their mixture: a step that is right is pushed on until it
+    makes up for the others (of two Gaussians, one held at a mean of 0.8, the other goes to 1.2 instead of 1).
+    """
+    if options.levels == "segment":
+        index, _ = student_step(batch, options.timesteps)
+        ends = torch.tensor([high, *options.timesteps[1:], low - 1], device=index.device)
+        low, high = ends[index + 1] + 1, ends[index]
+    return low + batch.randint(TIME, high - low + 1)
+
+
 def score_gradient(roles, path: Path, batch: Batch, x0: Tensor, options: ScoreOptions) -> Tensor:
     """d KL / d x0 up to the weight: fake minus real prediction of the same noised x0.
 
     vsd: s^2 (eps_real - eps_fake) = a s (x0_fake - x0_real);  dmd: (x0_fake - x0_real) / mean |x0 - x0_real|.
     """
-    t = options.t_min + batch.randint(TIME, options.t_max - options.t_min + 1)
+    t = level(batch, options, options.t_min, options.t_max)
     y, sigma = path.noise(x0, batch.fresh("score"), t), path.sigma(t)
     real = guided(roles, "teacher", y, sigma, batch, options.guidance)
     fake = guided(roles, "critic", y, sigma, batch, options.critic_guidance)
@@ -63,7 +77,7 @@ def denoising(roles, path: Path, batch: Batch, options: ScoreOptions) -> tuple[T
     """
     with torch.no_grad():
         x0 = generate(roles, path, batch, options)
-    t = batch.randint(TIME, path.timesteps)
+    t = level(batch, options, 0, path.timesteps - 1)
     y = path.noise(x0, batch.fresh("denoise"), t)
     drop = batch.uniform[:, DROP] < options.drop
     cond = {name: torch.where(expand(drop, value), batch.uncond[name], value) for name, value in batch.cond.items()}

@@ -1,14 +1,16 @@
-"""Distribution matching: where the rate of its student begins, and at which guidance the student comes to rest."""
+"""Distribution matching: the rate of its student, the guidance it comes to rest at, the levels of its steps."""
 
 from dataclasses import replace
 
 import pytest
-from fewstep.tests.helpers.exact_teacher import PATH, some_batch, trained
+import torch
+from fewstep.tests.helpers.exact_teacher import PATH, awake, some_batch, trained
 from fewstep.tests.helpers.gaussian import Mixture, examples
 from fewstep.training import methods
+from fewstep.training.batch import STEP, TIME
 from fewstep.training.options import DMDOptions, ScoreOptions
 from fewstep.training.roles import ModuleRoles
-from fewstep.training.score import score_gradient
+from fewstep.training.score import denoising, distribution_matching, level, score_gradient
 from fewstep.training.state import RunFolder
 
 
@@ -53,3 +55,33 @@ def test_equally_guided_scores_come_to_rest_at_the_unguided_teacher(guidance, we
 @pytest.mark.parametrize("weight", ["vsd", "dmd"])
 def test_a_critic_guided_less_leaves_guidance_to_the_student(weight):
     assert pull(1.0, 2.0, 1.0, weight) < pull(1.0, 2.0, 1.5, weight) < 0
+
+
+SEVERAL = ScoreOptions(timesteps=(500, 300, 120, 39), levels="segment", t_max=700)
+
+
+def test_every_level_belongs_to_one_step():
+    """Each step has all levels from its own timestep down to the next one's, the first and last also what is left."""
+    batch = some_batch(4)
+    batch.uniform[:, STEP] = torch.tensor([0.1, 0.3, 0.6, 0.9])
+    seen = []
+    for share in torch.linspace(0, 1 - 1e-6, 2000):
+        batch.uniform[:, TIME] = share
+        seen.append(level(batch, SEVERAL, 20, 700))
+    ends = [(int(step.min()), int(step.max())) for step in torch.stack(seen).T]
+    assert ends == [(301, 700), (121, 300), (40, 120), (20, 39)]
+
+
+def test_the_levels_of_one_step_are_all_of_them():
+    roles, batch = ModuleRoles({"teacher": Mixture(), "critic": awake(1), "student": awake(2)}), some_batch()
+    for term in (distribution_matching, denoising):
+        losses = [term(roles, PATH, batch, ScoreOptions(levels=levels))[0] for levels in ("all", "segment")]
+        assert torch.equal(*losses)
+    several = [term(roles, PATH, batch, replace(SEVERAL, levels=levels))[0] for levels in ("all", "segment")]
+    assert not torch.isclose(*several)
+
+
+@pytest.mark.parametrize("wrong", [(999, 499, 10), (999, 990)])
+def test_a_step_without_levels_is_refused(wrong):
+    with pytest.raises(ValueError, match="levels segment needs later timesteps in 20..979"):
+        ScoreOptions(timesteps=wrong, levels="segment")
