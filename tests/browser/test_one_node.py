@@ -76,7 +76,7 @@ def test_one_draws_and_its_seed_moves_on(found, page):
     page.evaluate(BUILD, [{"shown": ["PreviewImage", {}]}, [["outer", 0, "shown", "images"]]])
     seed = on_it(page)["seed"]
     page.evaluate("() => app.queuePrompt(0, 1)")
-    page.wait_for_function(f"{PICTURES}.some(n => n.imgs?.length)", timeout=60000)
+    page.wait_for_function(f"{PICTURES}.some(n => n.imgs?.length)")
     page.screenshot(path=SHOTS / "blueprint_drawn.png")
     assert on_it(page)["seed"] != seed
 
