@@ -44,7 +44,9 @@ def browser():
 @pytest.fixture(scope="module")
 def page(browser, host):
     """The host's page, opened once; page.errors collects what its console called an error."""
-    opened = browser.new_page(viewport={"width": 1500, "height": 1000})
+    opened = browser.new_page(viewport={"width": 1500, "height": 1000}, reduced_motion="reduce")
+    opened.set_default_timeout(120000)  # a busy machine takes a minute to open a page; what is there is not waited for
+    opened.route(lambda url: not url.startswith(host.url), lambda route: route.abort())
     opened.errors = []
     opened.on("pageerror", lambda error: opened.errors.append(str(error)))
     opened.on("console", lambda message: message.type == "error" and opened.errors.append(message.text))

@@ -43,7 +43,7 @@ def test_a_prompt_typed_in_the_app_is_drawn_by_its_own_run_button(opened, client
     prompt.fill("robot, flat style, on a blue background")
     before = set(requests.get(f"{client.url}/history", timeout=10).json())
     opened.get_by_test_id("linear-run-button").click()
-    opened.wait_for_function(f"{SHOWN}.some(i => i.naturalWidth === 96)", timeout=120000)
+    opened.wait_for_function(f"{SHOWN}.some(i => i.naturalWidth === 96)")
     opened.screenshot(path=SHOTS / "app.png")
     history = requests.get(f"{client.url}/history", timeout=10).json()
     (run,) = (history[key] for key in history.keys() - before)

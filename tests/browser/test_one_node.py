@@ -27,11 +27,12 @@ BUILD = """([nodes, links]) => {
 
 @pytest.fixture
 def found(page, newer):
-    """A function that adds a blueprint by the page's own search."""
+    """A function that adds a blueprint by the page's own search, to a new workflow: a cleared one keeps old values."""
 
     def find(name: str) -> None:
         close_dialogs(page)
-        page.evaluate("() => app.graph.clear()")
+        page.evaluate("app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
+        page.wait_for_function("app.graph._nodes.length === 0")
         page.mouse.dblclick(750, 500)
         page.keyboard.type(name, delay=20)
         page.get_by_text(name, exact=True).last.wait_for()
@@ -76,7 +77,7 @@ def test_one_draws_and_its_seed_moves_on(found, page):
     page.evaluate(BUILD, [{"shown": ["PreviewImage", {}]}, [["outer", 0, "shown", "images"]]])
     seed = on_it(page)["seed"]
     page.evaluate("() => app.queuePrompt(0, 1)")
-    page.wait_for_function(f"{PICTURES}.some(n => n.imgs?.length)", timeout=60000)
+    page.wait_for_function(f"{PICTURES}.some(n => n.imgs?.length)")
     page.screenshot(path=SHOTS / "blueprint_drawn.png")
     assert on_it(page)["seed"] != seed
 

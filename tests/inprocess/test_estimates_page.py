@@ -7,7 +7,7 @@ from fewstep.tests.helpers import small_models
 
 @pytest.mark.parametrize("name", ["SDXL", "Z-Image"])
 def test_the_page_says_what_the_estimate_says(name, tmp_path, monkeypatch):
-    """Within 2 %: hosts differ in what a pass keeps."""
+    """Within 3 %: hosts differ in what a pass keeps."""
     small_models.start(tmp_path)
     import comfy.supported_models as supported
     from fewstep.host import folders
@@ -18,4 +18,4 @@ def test_the_page_says_what_the_estimate_says(name, tmp_path, monkeypatch):
     line = next(line for line in estimates.PAGE.read_text("utf-8").splitlines() if line.startswith(f"| {name} ("))
     said = [float(cell.removesuffix(" GB")) for cell in line.strip("| ").split(" | ")[1:]]
     found = [count / 1e9 for count in estimates.needs(estimates.BASES[name])[1].values()]
-    assert said == pytest.approx(found, rel=0.02)
+    assert said == pytest.approx(found, rel=0.03)

@@ -19,7 +19,13 @@ from fewstep.tests.helpers.transformer_runs import (
 from fewstep.training.config import TrainConfig
 
 # Learning rate, and what the loss falls to: in two, an image token has more numbers than the small network is wide.
-LEARNS = {"SD3": (1e-2, 0.3), "Flux": (1e-2, 0.3), "FLUX.2": (3e-3, 0.8), "Wan 2.2 5B": (1e-3, 0.98)}
+LEARNS = {
+    "SD3": (1e-2, 0.3),
+    "Flux": (1e-2, 0.3),
+    "FLUX.2": (3e-3, 0.8),
+    "Wan 2.2 5B": (1e-3, 0.98),
+    "Anima": (3e-4, 0.3),
+}
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
