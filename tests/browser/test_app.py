@@ -42,7 +42,7 @@ def test_a_prompt_typed_in_the_app_is_drawn_by_its_own_run_button(opened, client
     assert prompt.count() == 1 and prompt.input_value() == "red apple, 3d style"
     prompt.fill("robot, flat style, on a blue background")
     before = set(requests.get(f"{client.url}/history", timeout=10).json())
-    opened.get_by_test_id("linear-run-button").click()
+    opened.get_by_role("button", name="Run", exact=True).click()
     opened.wait_for_function(f"{SHOWN}.some(i => i.naturalWidth === 96)")
     opened.screenshot(path=SHOTS / "app.png")
     history = requests.get(f"{client.url}/history", timeout=10).json()

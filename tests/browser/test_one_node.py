@@ -3,7 +3,7 @@
 import pytest
 from fewstep.tools.blueprints import BLUEPRINTS
 
-from .conftest import SHOTS, close_dialogs
+from .conftest import FIT, SHOTS, close_dialogs
 
 DRAW, DISTIL = BLUEPRINTS
 OUTER = "app.graph._nodes.find(n => n.subgraph)"
@@ -121,6 +121,7 @@ def test_one_trains_and_its_student_draws_outside(found, page, host):
     found(DISTIL.name)
     page.evaluate(BUILD, [OUTSIDE, WIRES])
     fill(page, run_name="from-a-blueprint", training_steps=4, batch_size=4, images=16)
+    page.evaluate(FIT)  # a node out of sight has no picture
     page.evaluate("() => app.queuePrompt(0, 1)")
     page.wait_for_function(f"{PICTURES}.every(n => n.imgs?.length)", timeout=240000)
     page.screenshot(path=SHOTS / "blueprint_trained.png")
