@@ -8,6 +8,7 @@ STUDENTS = {  # shipped
     "TSCD": "fewstep-tiny-sd-tscd.safetensors",
     "TSCD + DMD": "fewstep-tiny-sd-tscd-dmd-unified.safetensors",
     "Imagine Flash": "fewstep-tiny-sd-imagine-flash.safetensors",
+    "SwiftBrush": "fewstep-tiny-sd-swiftbrush.safetensors",
     "DMD2, 1 step": "fewstep-tiny-sd-dmd.safetensors",
     "DMD2, 4 steps": "fewstep-tiny-sd-dmd2-4-steps.safetensors",
 }

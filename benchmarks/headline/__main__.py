@@ -72,9 +72,14 @@ def main() -> None:
             continue
         judge = judge or Judge()
         found[name] = of | judge(row, args.n, args.seed)
-        write(args.out, json.dumps(found, indent=1) + "\n")
+        write(args.out, json.dumps(ordered(found), indent=1) + "\n")
         print(name, found[name], flush=True)
-    write(args.page, page.page(found))
+    write(args.page, page.page(ordered(found)))
+
+
+def ordered(found: dict[str, dict]) -> dict[str, dict]:
+    """The table's rows as they stand now, whenever each was measured."""
+    return {name: found[name] for name in rows.every() if name in found}
 
 
 def write(file: Path, text: str) -> None:

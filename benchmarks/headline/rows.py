@@ -10,6 +10,7 @@ BASE = {
     2: Row("uni_pc", 2, 1.0, "karras"),
     4: Row("uni_pc", 4, 1.0, "karras"),
     8: Row("uni_pc", 4, 1.5, "karras"),
+    50: Row("dpmpp_2m", 25, 2.0, "karras"),  # what the students are measured by
 }
 SAMPLERS = {"TSCD": "tcd", "TSCD + DMD": "tcd", "Imagine Flash": "imagine_flash"}  # lcm: the others
 STEPS = {
@@ -17,6 +18,7 @@ STEPS = {
     "TSCD": (1, 2, 3, 4, 8),
     "TSCD + DMD": (1, 2, 3, 4, 8),
     "Imagine Flash": (1, 2, 3),
+    "SwiftBrush": (1,),
     "DMD2, 1 step": (1, 2),
     "DMD2, 4 steps": (2, 3, 4),
 }

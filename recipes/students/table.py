@@ -1,6 +1,6 @@
 """The stages: what each student starts from, learns by, and how long. A stage is a run folder of its own name."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ...training import methods
 from ...training.method import Method
@@ -12,6 +12,7 @@ from ...training.options import (
     ReconstructionOptions,
     RoleOptions,
     ScoreOptions,
+    SwiftBrushOptions,
     TSCDOptions,
 )
 
@@ -53,6 +54,15 @@ def dmd2(timesteps: tuple[int, ...]) -> Method:
     scores = ScoreOptions(timesteps=timesteps, guidance=GUIDANCE, **adversary)
     rates = {"student": RoleOptions(rate=1e-4), "critic": RoleOptions(rate=5e-4), "critic_head_start": 150}
     return methods.dmd(DMDOptions(score=scores, student_every=1, **rates))
+
+
+def swiftbrush() -> Method:
+    """The teacher's score guided by 1.5 and the critic's by 1, which aims at what guidance 2 draws; guided alike, both
+    aim at what no guidance draws (docs/how-it-works.md). The critic on all layers."""
+    scores = replace(SwiftBrushOptions().score, timesteps=(BELOW,), guidance=1.5, critic_guidance=1.0)
+    critic = RoleOptions(rate=5e-4, rank=64, alpha=64.0, layers="all")
+    turns = {"critic_head_start": 100, "student": RoleOptions(rate=5e-5), "critic": critic}
+    return methods.swiftbrush(SwiftBrushOptions(score=scores, **turns))
 
 
 def tscd(steps: int) -> Method:
@@ -102,6 +112,12 @@ STAGES = {
         title="fewstep-tiny-sd-dmd",
         timesteps={2: (BELOW, 100)},
         pictures=True,
+    ),
+    "swiftbrush": Stage(
+        swiftbrush(),
+        {"steps": 400, **COSINE},
+        start="one-step",
+        title="fewstep-tiny-sd-swiftbrush",
     ),
     "tscd": Stage(
         tscd(784),
