@@ -56,6 +56,13 @@ def dmd2(timesteps: tuple[int, ...]) -> Method:
     return methods.dmd(DMDOptions(score=scores, student_every=1, **rates))
 
 
+def own_levels() -> Method:
+    """Each of four steps at its own levels, so that the critic knows them apart; aims at what guidance 2 draws."""
+    scores = ScoreOptions(timesteps=(BELOW, 300, 120, 39), levels="segment", guidance=1.5)
+    rates = {"student": RoleOptions(rate=1e-4), "critic": RoleOptions(rate=5e-4), "critic_head_start": 150}
+    return methods.dmd(DMDOptions(score=scores, student_every=1, **rates))
+
+
 def swiftbrush() -> Method:
     """The teacher's score guided by 1.5 and the critic's by 1, which aims at what guidance 2 draws; guided alike, both
     aim at what no guidance draws (docs/how-it-works.md). The critic on all layers."""
@@ -99,6 +106,13 @@ STAGES = {
         title="fewstep-tiny-sd-dmd2-4-steps",
         timesteps={2: (BELOW, 200), 3: (BELOW, 300, 100), 4: (BELOW, 300, 120, 39)},
         pictures=True,
+    ),
+    "dmd-4-segments": Stage(
+        own_levels(),
+        {"steps": 865, **ON_A_GPU, "ema_decay": 0.995},
+        start="dmd2-4-steps",
+        title="fewstep-tiny-sd-dmd-4-segments",
+        timesteps={2: (BELOW, 120), 3: (BELOW, 300, 100)},
     ),
     "more-pairs": Stage(
         methods.pairs(PairsOptions(timestep=BELOW, guidance=GUIDANCE)),
