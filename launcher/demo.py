@@ -25,8 +25,8 @@ TINY = "fewstep-tiny-sd.safetensors"
 TINY_LORA = "fewstep-tiny-sd-lcm-lora.safetensors"
 TINY_STUDENTS = (  # the best at each number of steps (benchmarks/quality), and the plain LCM-LoRA beside them
     ("DMD2", 1, "fewstep-tiny-sd-dmd.safetensors"),
-    ("DMD2", 2, "fewstep-tiny-sd-dmd-4-segments.safetensors"),
-    ("DMD2", 4, "fewstep-tiny-sd-dmd-4-segments.safetensors"),
+    ("DMD", 2, "fewstep-tiny-sd-dmd-4-segments.safetensors"),
+    ("DMD", 4, "fewstep-tiny-sd-dmd-4-segments.safetensors"),
     ("LCM-LoRA", 4, TINY_LORA),
 )
 TINY_PROMPTS = (
