@@ -11,6 +11,7 @@ STUDENTS = {  # shipped
     "SwiftBrush": "fewstep-tiny-sd-swiftbrush.safetensors",
     "DMD2, 1 step": "fewstep-tiny-sd-dmd.safetensors",
     "DMD2, 4 steps": "fewstep-tiny-sd-dmd2-4-steps.safetensors",
+    "DMD, 4 segments": "fewstep-tiny-sd-dmd-4-segments.safetensors",
 }
 FIGURES = {
     "distance": "Frechet distance above the floor (benchmarks/quality); lower is nearer",

@@ -7,7 +7,7 @@ BASE = Arm("", "dpmpp_2m", 25)
 CORRECTED, PLAIN = at("Imagine Flash", "imagine_flash", 2, 3), at("Imagine Flash", "ddim", 2, 3)
 TSCD, UNIFIED = at("TSCD", "tcd", 1, 2, 4, 8), at("TSCD + DMD", "tcd", 1, 2, 4, 8)
 LCM = at("LCM-LoRA", "lcm", 1, 2, 4, 8)
-FOUR = Arm("DMD2, 4 steps", "lcm", 4)
+FOUR, OWN_LEVELS = Arm("DMD2, 4 steps", "lcm", 4), Arm("DMD, 4 segments", "lcm", 4)
 TWO_AND_THREE = at("DMD2, 4 steps", "lcm", 2, 3)
 ONE = Arm("DMD2, 1 step", "lcm", 1)
 FIRST_OF_FOUR, *MIXED = mixtures("DMD2, 1 step", "DMD2, 4 steps", "lcm", 1, 0.0, 0.25, 0.5, 0.75)
@@ -31,6 +31,18 @@ SHIPPED_CLAIMS = (
         "With an adversary on real pictures a student of four steps passes its teacher.",
         (FOUR, *TWO_AND_THREE, BASE),
         (*pairs_of("distance", (FOUR,), (BASE,)), Rule("recall", FOUR.name, BASE.name, larger=True)),
+    ),
+    Claim(
+        "own-levels",
+        "TDM (Luo et al. 2025) and docs/how-it-works.md: levels of its own for each step; guidance 1.5 instead of 2",
+        "Trained further, each of four steps at its own levels, the student passes its teacher's fifty passes.",
+        (OWN_LEVELS, FOUR, BASE),
+        (
+            Rule("distance", OWN_LEVELS.name, FOUR.name),
+            Rule("distance", OWN_LEVELS.name, BASE.name),
+            Rule("kid", OWN_LEVELS.name, BASE.name),
+            Rule("recall", OWN_LEVELS.name, BASE.name, larger=True),
+        ),
     ),
     Claim(
         "dmd-after-tscd",

@@ -21,6 +21,7 @@ STEPS = {
     "SwiftBrush": (1,),
     "DMD2, 1 step": (1, 2),
     "DMD2, 4 steps": (2, 3, 4),
+    "DMD, 4 segments": (2, 3, 4),
 }
 
 

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "launcher": set(),
 }
 HOST_MODULES = {"comfy", "folder_paths", "latent_preview", "nodes", "server", "execution", "comfy_extras", "comfy_api"}
-HOST_MODULES |= {"comfy_execution", "utils"}
+HOST_MODULES |= {"comfy_execution", "comfy_kitchen", "utils"}
 THIRD_PARTY = {
     "samplers": {"torch"},
     "weights": {"torch", "safetensors"},
