@@ -39,13 +39,15 @@ def test_a_student_with_a_guidance_embedding_is_trained_saved_and_loaded_again(c
 
 @pytest.mark.parametrize("kind", ["UNETLoader", "FewStepLoadModel"])
 def test_swiftbrushs_student_is_the_same_from_its_file(kind, client):
-    """The run that test_every_api_workflow_makes_pictures began, if it did, is finished and only loads."""
-    short = {key: SHORT["swiftbrush_merge"][key] for key in ("node_3", "node_5")}
-    workflow = api("swiftbrush_merge", node_12={"model": ["5", 0]}, **short)
+    """Asked at 999, where a loader that knows no settings is sampled too."""
+    short = SHORT["swiftbrush_merge"]
+    run = {**short["node_5"], "run_name": "whole-brush"}
+    asked = {"node_4": {"timestep": 999}, "node_12": {"model": ["5", 0]}}
+    workflow = api("swiftbrush_merge", node_3=short["node_3"], node_5=run, **asked)
     for key in ("10", "11"):
         del workflow[key]
     made = pictures(client, workflow)["fewstep_swiftbrush_merge"]
-    assert_same(made, drawn(client, loader(kind, "fewstep/swiftbrush-a.safetensors", steps=1), steps=1))
+    assert_same(made, drawn(client, loader(kind, "fewstep/whole-brush.safetensors", steps=1), steps=1))
 
 
 @pytest.fixture(scope="module")
