@@ -36,9 +36,8 @@ class Architecture:
     texts: tuple[str, ...] = ("c_crossattn",)
     heeds_mask: bool = True  # whether the network is shown which tokens of a text are padding
     tells_length: str = ""  # the keyword by which it is told how long a text is; "" where it reads that itself
-    subclasses: bool = (
-        True  # whether the host's subclasses are trained too; Wan's read pictures, poses or sound as well
-    )
+    # Whether the host's subclasses are trained too; Wan's read pictures, poses or sound as well.
+    subclasses: bool = True
     modelspec: str = ""  # modelspec.architecture; "" for what is not trained
     network: Network | None = None  # None: it is loaded and sampled, not trained
 

@@ -98,9 +98,9 @@ def ours_first(names: list[str]):
 
 
 def settings_of(name: str, metadata: dict) -> families.Settings | None:
-    """From our metadata, else by the known name; None for other files."""
+    """families.of_file, whose errors name the file."""
     with about(name):
-        return families.from_metadata(metadata) or families.from_name(name)
+        return families.of_file(name, metadata)
 
 
 def check_match(found: loras.Match, allow_partial: bool = False, same_base: str | None = None) -> loras.Match:

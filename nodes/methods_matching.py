@@ -9,8 +9,6 @@ from ..training.options import DMDOptions, PairsOptions, ReconstructionOptions, 
 from .methods import DISCRIMINATOR, METHOD, TO_DISTILL
 from .widgets import GUIDANCE, SMALL, WEIGHT, choice, chosen, inputs, number, of, rate, socket, text, whole
 
-TOP = 999
-
 
 class FewStepMethodImagineFlash:
     TITLE = "FewStep Method Imagine Flash"
@@ -122,11 +120,13 @@ class FewStepMethodSwiftBrush:
     @classmethod
     def INPUT_TYPES(cls):
         where = "Where its one step is asked: as start_lora was made. Below 999 it begins with unit noise there."
-        own = {"timestep": whole(TOP, where, 0, default=TOP, advanced=True)}
+        (paper,) = SwiftBrushOptions().score.timesteps
+        own = {"timestep": whole(999, where, 0, default=paper, advanced=True)}
         return inputs(of(SwiftBrushOptions(), **BY_SCORES) | own)
 
-    def build(self, timestep=TOP, **options):
-        return (methods.swiftbrush(chosen(SwiftBrushOptions(), timesteps=str(timestep), **options)),)
+    def build(self, timestep=None, **options):
+        own = {} if timestep is None else {"timesteps": str(timestep)}  # graphs of before the widget have none
+        return (methods.swiftbrush(chosen(SwiftBrushOptions(), **own, **options)),)
 
 
 class FewStepMethodDMD:

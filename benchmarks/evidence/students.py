@@ -101,10 +101,10 @@ def brush(
     start: str = TURBO,
     count: int = 0,
     guidance: float = GUIDANCE,
-    critic_guidance: float = 0.0,
+    critic_guidance: float | None = None,
     feedback: FeedbackOptions | None = None,
 ) -> Callable[[int], Stage]:
-    """s^2 (eps_real - eps_fake) at t = 500 with unit noise; critic_guidance: 0 is as guidance; feedback: weight
+    """s^2 (eps_real - eps_fake) at t = 500 with unit noise; critic_guidance: None is as guidance; feedback: weight
     relu(alpha - LiT score) beside it."""
 
     def made(budget: int) -> Stage:

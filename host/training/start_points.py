@@ -1,10 +1,11 @@
 """Where the LoRA that a run starts from was made to be asked first, against where the run's method asks first."""
 
+from ...samplers.schedule import TRAIN_TIMESTEPS
 from ...weights import families
 from ..loading import loras
 from .job import NODE, Job
 
-TOP = 999
+TOP = TRAIN_TIMESTEPS - 1
 
 
 def note(job: Job) -> str:
@@ -21,8 +22,14 @@ def note(job: Job) -> str:
 
 
 def firsts(name: str) -> set[int]:
-    """The first timestep of every list that a file of known settings was made for; of unknown files nothing."""
-    settings = families.from_metadata(loras.metadata(name, NODE)) or families.from_name(name)
+    """The first timestep of every list that a file of known settings was made for; of unknown files nothing.
+
+    Raises ValueError where its metadata is damaged.
+    """
+    try:
+        settings = families.of_file(name, loras.metadata(name, NODE))
+    except ValueError as error:
+        raise ValueError(f'{NODE}: start_lora "{name}": {error}') from error
     if settings is None or settings.sigmas:
         return set()
     return {points[0] for points in settings.timesteps.values()} or {TOP}

@@ -19,6 +19,7 @@ from ...training.options import (
 GUIDANCE = 2.0  # the tiny base's best
 BELOW = 500  # where the one-step student is asked: 400-600 are alike, 200 and 999 are worse (README.md)
 FOUR = (BELOW, 350, 200, 80)
+LATER = (BELOW, 300, 120, 39)  # the same student is better at these (README.md)
 COSINE = {"decay": "cosine", "ema_decay": 0.98}
 ON_A_GPU = {"batch_size": 96, "ema_decay": 0.99}
 HEADS = DiscriminatorOptions(head_start=150, level_max=700)
@@ -58,7 +59,7 @@ def dmd2(timesteps: tuple[int, ...]) -> Method:
 
 def own_levels() -> Method:
     """Each of four steps at its own levels, so that the critic knows them apart; aims at what guidance 2 draws."""
-    scores = ScoreOptions(timesteps=(BELOW, 300, 120, 39), levels="segment", guidance=1.5)
+    scores = ScoreOptions(timesteps=LATER, levels="segment", guidance=1.5)
     rates = {"student": RoleOptions(rate=1e-4), "critic": RoleOptions(rate=5e-4), "critic_head_start": 150}
     return methods.dmd(DMDOptions(score=scores, student_every=1, **rates))
 
@@ -104,7 +105,7 @@ STAGES = {
         {"steps": 534, **ON_A_GPU},
         start="one-step-dmd-further",
         title="fewstep-tiny-sd-dmd2-4-steps",
-        timesteps={2: (BELOW, 200), 3: (BELOW, 300, 100), 4: (BELOW, 300, 120, 39)},
+        timesteps={2: (BELOW, 200), 3: (BELOW, 300, 100), 4: LATER},
         pictures=True,
     ),
     "dmd-4-segments": Stage(

@@ -1,6 +1,6 @@
 """Known few-step files, a row per published file: `loras` and `flow` hold LoRAs, `models` whole models."""
 
-from .lookup import AUTO, METADATA_KEY, NAMES, ROWS, advice, from_metadata, from_name, named
+from .lookup import AUTO, METADATA_KEY, NAMES, ROWS, advice, from_metadata, from_name, named, of_file
 from .settings import Settings, as_dict, fixed, up_to_8
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "from_metadata",
     "from_name",
     "named",
+    "of_file",
     "up_to_8",
 ]

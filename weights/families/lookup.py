@@ -46,6 +46,11 @@ def from_metadata(metadata: dict[str, str]) -> Settings | None:
     return settings
 
 
+def of_file(name: str, metadata: dict[str, str]) -> Settings | None:
+    """From our metadata, else by the known name; None for other files. Raises ValueError for damaged metadata."""
+    return from_metadata(metadata) or from_name(name)
+
+
 def fits(strength: float, settings: Settings) -> bool:
     """A LoRA's strength against its row: in the span that is in use, else within 30 % of the one it was made for."""
     least, most = settings.strengths
